@@ -1,0 +1,204 @@
+"""All settings, each from the environment where operators differ (config/env.py says where values come from).
+
+There is one settings module: development, tests and production differ by variables, not by code.
+docs/settings.md lists every variable.
+"""
+
+from config.env import ROOT, from_process
+from psycopg.conninfo import conninfo_to_dict
+
+env = from_process()
+
+# --- Identity of this installation ---
+
+DEBUG = env.boolean("DEBUG", default=False)
+SECRET_KEY = env.text("SECRET_KEY", hint="Any 50 random characters; changing it signs everybody out.")
+SITE_URL = env.text("SITE_URL", hint="The origin people and SDKs use, such as https://keys.example.com.").rstrip("/")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+# How many proxies in front may be believed when they name the caller (X-Forwarded-For).
+TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 0)
+
+# --- Secrets of one purpose each; see docs/operations.md for rotation ---
+
+SDK_TOKEN_KEYS = env.key_ring("SDK_TOKEN_KEYS")
+AUTH_PEPPERS = env.key_ring("AUTH_PEPPERS")
+VAULT_AT_REST_KEYS = env.key_ring("VAULT_AT_REST_KEYS")
+PRELOGIN_KEYS = env.key_ring("PRELOGIN_KEYS")
+
+# --- Applications ---
+
+SHARED_APPS = [
+    "tenancy",
+    "django_tenants",
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "web",
+    "devstack",
+    "apps.accounts",
+    "apps.organizations",
+    "apps.directory",
+    "apps.pricing",
+    "apps.sdk",
+]
+TENANT_APPS = [
+    "apps.projects",
+    "apps.vault",
+    "apps.ledger",
+]
+INSTALLED_APPS = SHARED_APPS + TENANT_APPS
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# SDKs follow no redirect: what has a trailing slash in the contract has it here, and nothing is guessed.
+APPEND_SLASH = False
+
+MIDDLEWARE = [
+    "web.middleware.RequestContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database and tenants (platform/tenancy) ---
+
+_database = conninfo_to_dict(env.text("DATABASE_URL", hint="postgresql://user:password@host:5432/name"))
+DATABASES = {
+    "default": {
+        "ENGINE": "tenancy.backend",
+        "NAME": _database.pop("dbname", "postgres"),
+        "USER": _database.pop("user", ""),
+        "PASSWORD": _database.pop("password", ""),
+        "HOST": _database.pop("host", ""),
+        "PORT": _database.pop("port", ""),
+        "OPTIONS": {**_database, "application_name": "anyllm-platform"},
+        # One connection a thread, kept: web threads are few and long-lived.
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+    }
+}
+TENANT_MODEL = "organizations.Organization"
+TENANT_SYNC_ROUTER = "django_tenants.routers.TenantSyncRouter"
+DATABASE_ROUTERS = [TENANT_SYNC_ROUTER]
+# Finished schemas kept ready, so that a sign-up waits for none.
+SPARE_SCHEMAS = env.integer("SPARE_SCHEMAS", 5)
+
+# --- Cache, broker ---
+
+REDIS_URL = env.text("REDIS_URL", hint="redis://host:6379/0, of Valkey or Redis.")
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "alp",
+    }
+}
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TASK_ALWAYS_EAGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "fill-schema-pool": {"task": "tenancy.fill_pool", "schedule": 60.0},
+    "delete-expired-challenges": {"task": "sdk.delete_expired_challenges", "schedule": 300.0},
+}
+
+# --- Accounts ---
+
+AUTH_USER_MODEL = "accounts.User"
+PASSWORD_HASHERS = ["apps.accounts.hashers.PepperedArgon2PasswordHasher"]
+# The server never sees a password, only a secret derived from it: strength is judged in the browser.
+AUTH_PASSWORD_VALIDATORS: list[dict[str, str]] = []
+
+# --- HTTP ---
+
+_https = SITE_URL.startswith("https://")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_REFERRER_POLICY = "no-referrer"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_NAME = "__Host-session" if _https else "session"
+CSRF_COOKIE_NAME = "__Host-csrf" if _https else "csrf"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "web.views.csrf_failure"
+X_FRAME_OPTIONS = "DENY"
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+    "EXCEPTION_HANDLER": "web.errors.exception_handler",
+}
+
+STATIC_URL = "/static/"
+STATIC_ROOT = ROOT / "static"
+STATICFILES_DIRS = [path for path in [ROOT / "frontend" / "dist"] if path.is_dir()]
+STORAGES = {
+    "staticfiles": {
+        "BACKEND": (
+            "django.contrib.staticfiles.storage.StaticFilesStorage"
+            if DEBUG
+            else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        )
+    }
+}
+# In development files are served from where the build put them; in production from the collected, hashed copies.
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
+
+# --- SDK endpoints ---
+
+# Failed key proofs (unknown key, unsolved challenge) an address may send in a minute before it hears 429.
+SDK_FAILURES_PER_MINUTE = env.integer("SDK_FAILURES_PER_MINUTE", 300)
+
+# --- Language and time: amounts and times are shown in the organization's own, stored in UTC ---
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# --- Logs: one JSON object a line, with the request's id, scrubbed of secrets (web/logs.py) ---
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "web.logs.JsonFormatter"}},
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}},
+    "root": {"handlers": ["stdout"], "level": env.text("LOG_LEVEL", "INFO")},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
+        # Its 4xx lines repeat what the request line says already.
+        "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "ERROR"},
+    },
+}
