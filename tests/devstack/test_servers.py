@@ -1,0 +1,179 @@
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import redis
+
+from devstack.servers import PostgresServer, Server, ServerError, ValkeyServer
+
+
+def write(server: Server) -> None:
+    """Leave something in the server that `read` finds."""
+    if isinstance(server, PostgresServer):
+        with psycopg.connect(server.url) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 'hello' AS word")
+    else:
+        with redis.Redis.from_url(server.url) as client:
+            client.set("kept", "hello")
+
+
+def read(server: Server) -> str:
+    if isinstance(server, PostgresServer):
+        with psycopg.connect(server.url) as connection:
+            row = connection.execute("SELECT word FROM kept").fetchone()
+        assert row is not None
+        return str(row[0])
+    with redis.Redis.from_url(server.url, decode_responses=True) as client:
+        return str(client.get("kept"))
+
+
+def family(server: Server) -> list[psutil.Process]:
+    main = psutil.Process(server.pid)
+    return [main, *main.children(recursive=True)]
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Ended; a zombie that its adoptive parent has not collected yet counts."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.fixture(params=[PostgresServer, ValkeyServer])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    server: Server = request.param(tmp_path / "data folder")
+    yield server
+    server.kill()
+
+
+def test_data_survives_a_stop(server: Server) -> None:
+    server.start()
+    write(server)
+    url, processes = server.url, family(server)
+
+    server.stop()
+
+    assert all(is_gone(process) for process in processes)
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = server.pid
+    server.start()
+    assert server.url == url
+    assert read(server) == "hello"
+
+
+def test_data_survives_sigkill_to_every_process(server: Server) -> None:
+    server.start()
+    write(server)
+    processes = family(server)
+
+    server.kill()
+
+    assert all(is_gone(process) for process in processes)
+    server.start()
+    assert read(server) == "hello"
+
+
+def test_a_server_whose_owner_was_killed_is_replaced(server: Server, tmp_path: Path) -> None:
+    """Its owner dies without a word; the next start with the same folder finds the data and leaves one server."""
+    code = (
+        "import sys; from pathlib import Path; from devstack import servers;"
+        "server = getattr(servers, sys.argv[1])(Path(sys.argv[2])); server.start(); print(server.pid, server.url)"
+    )
+    owner = subprocess.run(
+        [sys.executable, "-c", code, type(server).__name__, str(server.data_dir)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    orphan = psutil.Process(int(owner.stdout.split()[0]))
+    assert orphan.is_running()
+
+    server.start()
+
+    assert is_gone(orphan)
+    assert server.pid != orphan.pid
+    write(server)
+    assert read(server) == "hello"
+
+
+def test_postgres_starts_over_a_stale_pid_file(tmp_path: Path) -> None:
+    """After a container's restart the id in the file may be another process's: here, that of this test."""
+    with PostgresServer(tmp_path / "postgres", durable=False) as server:
+        cluster = server.data_dir / "cluster"
+        lines = (cluster / "postmaster.pid").read_text().splitlines()
+        server.kill()
+        (cluster / "postmaster.pid").write_text("\n".join([str(os.getpid()), *lines[1:], ""]))
+        server.start()
+        write(server)
+        assert read(server) == "hello"
+
+
+def test_a_cluster_cut_short_is_made_again(tmp_path: Path) -> None:
+    half_made = tmp_path / "postgres" / "cluster.new"
+    half_made.mkdir(parents=True)
+    (half_made / "PG_VERSION").write_text("18\n")
+    with PostgresServer(tmp_path / "postgres", durable=False) as server:
+        write(server)
+        assert read(server) == "hello"
+    assert not half_made.exists()
+
+
+def test_postgres_below_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 40)
+    with PostgresServer(folder, durable=False) as server:
+        write(server)
+        assert read(server) == "hello"
+        with psycopg.connect(server.url) as connection:
+            socket_dir = Path(connection.info.host)
+        assert folder not in socket_dir.parents
+        assert stat.S_IMODE(socket_dir.stat().st_mode) == 0o700
+    assert not socket_dir.exists()
+
+
+def test_only_this_user_reaches_the_servers(tmp_path: Path) -> None:
+    with PostgresServer(tmp_path / "postgres", durable=False) as postgres:
+        listening = [c for p in family(postgres) for c in p.net_connections(kind="inet")]
+        socket_dir = postgres.data_dir / "socket"
+        assert listening == []
+        assert stat.S_IMODE(socket_dir.stat().st_mode) == 0o700
+    with ValkeyServer(tmp_path / "valkey", durable=False) as valkey:
+        addresses = {c.laddr.ip for c in psutil.Process(valkey.pid).net_connections(kind="inet")}
+        assert addresses == {"127.0.0.1"}
+        assert stat.S_IMODE((valkey.data_dir / "valkey.conf").stat().st_mode) == 0o600
+        password = valkey.url.split("@")[0].removeprefix("redis://:")
+        assert not any(password in argument for argument in psutil.Process(valkey.pid).cmdline())
+        with (
+            redis.Redis.from_url(valkey.url.replace(password, "wrong")) as client,
+            pytest.raises(redis.AuthenticationError),
+        ):
+            client.ping()
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    with PostgresServer(folder, durable=False):
+        pass
+    (folder / "cluster" / "global" / "pg_control").unlink()
+
+    server = PostgresServer(folder, durable=False)
+    with pytest.raises(ServerError, match=r"(?s)postgres did not start.*pg_control"):
+        server.start()
+
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = server.pid
+
+
+def test_postgres_by_root_without_setpriv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "postgres").mkdir()
+    server = PostgresServer(tmp_path / "postgres", durable=False)
+    with pytest.raises(ServerError, match="ordinary user, or set DATABASE_URL"):
+        server._privileges()

@@ -1,0 +1,36 @@
+"""A pytest plugin: one throw-away PostgreSQL and Valkey for the whole run, unless DATABASE_URL or REDIS_URL name one.
+
+It must be loaded by `-p tests.plugins.servers`, not by a conftest: pytest-django reads the settings before any
+conftest is imported, and they need the addresses. xdist's workers inherit them through the environment.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from devstack.servers import PostgresServer, ValkeyServer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
+    """A wrapper, because pytest-django's own hook is the first of the others."""
+    os.environ["ENV_FILE"] = str(ROOT / "tests" / "settings.env")
+    with ExitStack() as stack:
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True))
+        )
+        if "DATABASE_URL" not in os.environ:
+            os.environ["DATABASE_URL"] = stack.enter_context(
+                PostgresServer(folder / "postgres", durable=False)
+            ).url
+        if "REDIS_URL" not in os.environ:
+            os.environ["REDIS_URL"] = stack.enter_context(ValkeyServer(folder / "valkey", durable=False)).url
+        # Runs even when the arguments turn out to be wrong and nothing is configured.
+        early_config.add_cleanup(stack.pop_all().close)
+    return (yield)
