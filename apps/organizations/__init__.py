@@ -1,0 +1,1 @@
+"""The tenant: organizations and who belongs to them. Shared schema."""

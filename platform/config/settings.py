@@ -4,8 +4,9 @@ There is one settings module: development, tests and production differ by variab
 docs/settings.md lists every variable.
 """
 
-from config.env import ROOT, from_process
 from psycopg.conninfo import conninfo_to_dict
+
+from config.env import ROOT, from_process
 
 env = from_process()
 
@@ -42,7 +43,6 @@ SHARED_APPS = [
     "apps.organizations",
     "apps.directory",
     "apps.pricing",
-    "apps.sdk",
 ]
 TENANT_APPS = [
     "apps.projects",
@@ -127,7 +127,7 @@ CELERY_TASK_ALWAYS_EAGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "fill-schema-pool": {"task": "tenancy.fill_pool", "schedule": 60.0},
-    "delete-expired-challenges": {"task": "sdk.delete_expired_challenges", "schedule": 300.0},
+    "delete-expired-challenges": {"task": "directory.delete_expired_challenges", "schedule": 300.0},
 }
 
 # --- Accounts ---

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 import nacl.bindings
 from argon2.low_level import Type, hash_secret_raw
+from nacl.exceptions import CryptoError
 
 from cryptokit import sealed_box, statements
-from cryptokit.encoding import LABEL, b64, b64u, b64u_decode, ctx
+from cryptokit.encoding import LABEL, b64, b64_decode, b64u, b64u_decode, ctx
 
 # Derivation `a1`, frozen: Argon2id with 64 MiB, 3 passes, 1 lane.
 KDF = "a1"
@@ -74,7 +75,7 @@ def unwrap(key: bytes, context: bytes, envelope: str) -> bytes:
         if len(body) < 72 or not hmac.compare_digest(keys[32:], commitment):
             raise ValueError("another key or context")
         return nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, context, nonce, keys[:32])
-    except (ValueError, nacl.exceptions.CryptoError) as error:
+    except (ValueError, CryptoError) as error:
         raise WrapError("This can't be opened here.") from error
 
 
@@ -100,9 +101,7 @@ class Account:
 
     @property
     def identity(self) -> bytes:
-        return statements.identity(
-            self.vault_id, self.account_key_version, self.x25519_public, self.ed25519_public
-        )
+        return statements.identity(self.vault_id, self.account_key_version, self.x25519_public, self.ed25519_public)
 
     def sign(self, statement: bytes) -> bytes:
         """A 64-byte Ed25519 signature."""
@@ -112,9 +111,7 @@ class Account:
     def unlock_context(self, unlock_id: uuid.UUID, kind: str, kdf: str, kdf_input: bytes) -> bytes:
         return ctx("unlock", kind, unlock_id, self.vault_id, self.account_key_version, kdf, kdf_input)
 
-    def self_grant(
-        self, organization: uuid.UUID, project: uuid.UUID, generation: int, key: "ProjectKeyPair"
-    ) -> str:
+    def self_grant(self, organization: uuid.UUID, project: uuid.UUID, generation: int, key: "ProjectKeyPair") -> str:
         """A project's private key wrapped for oneself."""
         context = ctx(
             "self-grant",
@@ -146,3 +143,15 @@ class ProjectKeyPair:
     def seal(self, provider_key: str) -> str:
         """A provider key as a box in base64; empty for a local provider that has none."""
         return sealed_box.seal(provider_key.encode(), self.public) if provider_key else ""
+
+    def open(self, box: str) -> str:
+        """What `seal` put into a box; WrapError when it was sealed to another key or altered."""
+        if not box:
+            return ""
+        raw = b64_decode(box)
+        try:
+            shared = nacl.bindings.crypto_scalarmult(self.private, raw[:32])
+            nonce = hashlib.sha512(raw[:32] + self.public).digest()[:24]
+            return nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(raw[32:], None, nonce, shared).decode()
+        except (CryptoError, RuntimeError, ValueError) as error:
+            raise WrapError("This box can't be opened with this key.") from error

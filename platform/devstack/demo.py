@@ -7,7 +7,142 @@ the services below get what a browser would send. Running it again finds what it
 
 from config.env import ROOT
 
-EMAIL = "demo@example.com"
 FOLDER = ROOT / "var" / "demo"
-"""
-"""
+ORGANIZATION = "Demo"
+PROJECT = "production"
+
+
+class DemoError(Exception):
+    """The demo can't go on; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Keepsake:
+    """What the user remembers and the browser keeps, in a file only its owner can read."""
+
+    email: str
+    password: str
+    account: Account
+    key: ProjectKeyPair
+
+    @classmethod
+    def load_or_make(cls, folder: Path, email: str) -> "Keepsake":
+        path = folder / f"{email}.json"
+        if path.exists():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            return cls(
+                email=kept["email"],
+                password=kept["password"],
+                account=Account(uuid.UUID(kept["vault_id"]), bytes.fromhex(kept["account_seed"])),
+                key=ProjectKeyPair(bytes.fromhex(kept["project_private_key"]), kept["kid"]),
+            )
+        made = cls(email, secrets.token_urlsafe(16), Account.new(), ProjectKeyPair())
+        # Kept before anything is stored on the server: dying half-way must not leave keys that nobody can open.
+        write_private(
+            path,
+            json.dumps(
+                {
+                    "email": made.email,
+                    "password": made.password,
+                    "vault_id": str(made.account.vault_id),
+                    "account_seed": made.account.seed.hex(),
+                    "project_private_key": made.key.private.hex(),
+                    "kid": made.key.kid,
+                },
+                indent=2,
+            ),
+        )
+        return made
+
+
+def run(provider_keys: Mapping[str, str], *, email: str, folder: Path = FOLDER) -> dict[str, Any]:
+    """Makes the demo, or finds it; the dictionary that `manage.py demo --json` prints."""
+    keepsake = Keepsake.load_or_make(folder, email)
+    user = _sign_up(keepsake)
+    membership = user.memberships.select_related("organization").filter(organization__name=ORGANIZATION).first()
+    organization = membership.organization if membership else create_organization(name=ORGANIZATION, owner=user)
+    with tenant_scope(organization):
+        project = Project.objects.filter(name=PROJECT).first() or _make_project(keepsake, user, organization)
+        for provider, value in provider_keys.items():
+            _put_provider_key(keepsake, user, project, provider, value)
+    return {
+        "email": keepsake.email,
+        "password": keepsake.password,
+        "organization": organization.name,
+        "project_id": str(project.id),
+        "any_llm_key": keepsake.key.any_llm_key,
+        "platform_url": f"{settings.SITE_URL}/api/v1",
+    }
+
+
+def _sign_up(keepsake: Keepsake) -> User:
+    user = User.objects.select_related("vault").filter(email=keepsake.email).first()
+    account = keepsake.account
+    if user is None:
+        salt = prelogin_salt(keepsake.email)
+        keys = PasswordKeys.from_password(keepsake.password, salt)
+        unlock_id = uuid.uuid4()
+        context = account.unlock_context(unlock_id, "password", KDF, salt)
+        return create_account(
+            email=keepsake.email,
+            auth_secret=keys.auth_secret,
+            identity=VaultIdentity(
+                vault_id=account.vault_id,
+                account_key_version=account.account_key_version,
+                x25519_public_key=account.x25519_public,
+                ed25519_public_key=account.ed25519_public,
+                signature=account.sign(account.identity),
+            ),
+            unlock=PasswordUnlock(
+                unlock_id=unlock_id,
+                kdf=KDF,
+                salt=salt,
+                envelope=wrap(keys.key_encryption_key, context, account.seed),
+            ),
+        )
+    if user.vault.id != account.vault_id:
+        raise DemoError(
+            f"The account {user.email} is in the database, but what its user kept is not in {FOLDER}: "
+            "nobody can open its keys any more. Choose another address with --email."
+        )
+    return user
+
+
+def _make_project(keepsake: Keepsake, user: User, organization: Organization) -> Project:
+    account, key = keepsake.account, keepsake.key
+    with transaction.atomic():
+        project = create_project(name=PROJECT, description="Made by the demo.")
+        statement = statements.project_key(organization.id, project.id, 1, key.public)
+        new_key = NewProjectKey(
+            generation=1, public_key=key.public, kid=key.kid, statement_signature=account.sign(statement)
+        )
+        add_first_key(project=project, key=new_key, signer=user.vault)
+        envelope = account.self_grant(organization.id, project.id, 1, key)
+        store_self_grant(project=project, generation=1, vault=user.vault, envelope=envelope)
+    return project
+
+
+def _put_provider_key(keepsake: Keepsake, user: User, project: Project, provider: str, value: str) -> None:
+    """Adds the key, or replaces one with another value; the same value again changes nothing."""
+    current = project.provider_keys.filter(provider=provider, archived_at=None).first()
+    if current is not None and keepsake.key.open(current.boxes.get(generation=1).sealed) == value:
+        return
+    sealed = keepsake.key.seal(value)
+    statement = statements.provider_key(project.id, 1, keepsake.key.public, provider, b64_decode(sealed))
+    boxes = [SignedBox(generation=1, sealed=sealed, signature=keepsake.account.sign(statement))]
+    if current is None:
+        add_provider_key(project=project, provider=provider, boxes=boxes, signer=user.vault)
+    else:
+        replace_provider_key(provider_key=current, expected_version=current.version, boxes=boxes, signer=user.vault)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that only its owner can read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    temporary = path.with_suffix(".new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,106 @@
+"""Proof of possession: a random text sealed to a public key, good once and for two minutes.
+
+Only the digest of the text is stored, so the table is of no use to whoever reads it.
+"""
+
+import hashlib
+import re
+import uuid
+from typing import NamedTuple
+
+from apps.directory.sql import LIVE_KEY
+from apps.directory.tokens import NotAuthenticatedError
+from cryptokit import sealed_box
+from tenancy.sql import fetch_one
+from web.errors import DomainError
+
+LIFETIME = 120  # seconds
+# Unsolved challenges a key may have at a time. It bounds what a caller who can't solve them leaves behind, and is
+# far above what an application of many threads asks for when it starts.
+MOST_OUTSTANDING = 1_000
+
+CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class UnknownKeyError(DomainError):
+    status = 404
+    code = "unknown_key"
+
+    def __init__(self) -> None:
+        # Released clients search for the words "No project found".
+        super().__init__("No project found for this key. Check ANY_LLM_KEY, or make a new one on the project's page.")
+
+
+class TooManyChallengesError(DomainError):
+    status = 429
+    code = "too_many_challenges"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This key has too many unsolved challenges. Solve them, or wait two minutes.",
+            headers={"Retry-After": "5"},
+        )
+
+
+class ProvenKey(NamedTuple):
+    project_id: uuid.UUID
+    generation: int
+    public_key: bytes
+
+
+_ISSUE = f"""
+    WITH outstanding AS MATERIALIZED (
+        SELECT count(*) AS n FROM (
+            SELECT 1 FROM directory_challenge WHERE public_key = $2 AND expires_at > now() LIMIT {MOST_OUTSTANDING}) c),
+    key AS MATERIALIZED (
+        SELECT 1 FROM directory_projectkeyentry k JOIN organizations_organization o ON o.id = k.organization_id
+         WHERE k.public_key = $2 AND {LIVE_KEY}),
+    issued AS (
+        INSERT INTO directory_challenge (digest, public_key, expires_at)
+        SELECT $1, $2, now() + interval '{LIFETIME} seconds' FROM key, outstanding WHERE n < {MOST_OUTSTANDING}
+        RETURNING 1)
+    SELECT EXISTS (SELECT FROM key), EXISTS (SELECT FROM issued)
+"""
+
+_REDEEM = f"""
+    WITH challenge AS (DELETE FROM directory_challenge WHERE digest = $1 AND expires_at > now() RETURNING public_key),
+    proven AS (
+        UPDATE directory_projectkeyentry k SET status = 'active' FROM challenge c
+         WHERE k.public_key = c.public_key AND k.status = 'unproven')
+    SELECT k.project_id, k.generation, k.public_key
+      FROM challenge c
+      JOIN directory_projectkeyentry k ON k.public_key = c.public_key
+      JOIN organizations_organization o ON o.id = k.organization_id
+     WHERE {LIVE_KEY}
+"""
+
+
+def issue(public_key: bytes) -> str:
+    """A challenge for a live key (32 bytes, admitted), sealed, in base64.
+
+    Raises UnknownKeyError for a key that no project has or that is retired, TooManyChallengesError.
+    """
+    text = str(uuid.uuid4())
+    row = fetch_one(_ISSUE, [_digest(text), public_key])
+    assert row is not None
+    known, issued = row
+    if not known:
+        raise UnknownKeyError
+    if not issued:
+        raise TooManyChallengesError
+    return sealed_box.seal(text.encode(), public_key)
+
+
+def redeem(solution: str) -> ProvenKey:
+    """The key whose challenge this text was, at most once; NotAuthenticatedError for everything else.
+
+    Deleting is taking: of two that come at once, one gets the row. Success proves an unproven generation.
+    """
+    row = fetch_one(_REDEEM, [_digest(solution.lower())]) if CANONICAL_UUID.fullmatch(solution) else None
+    if row is None:
+        raise NotAuthenticatedError("Invalid or expired challenge. Ask for a new one.")
+    return ProvenKey(row[0], row[1], bytes(row[2]))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

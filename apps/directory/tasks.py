@@ -1,0 +1,12 @@
+"""Background work of the key directory."""
+
+from celery import shared_task
+from django.db.models.functions import Now
+
+from apps.directory.models import Challenge
+
+
+@shared_task(name="directory.delete_expired_challenges", shared=True)
+def delete_expired_challenges() -> int:
+    """Deletes challenges nobody solved in time; how many."""
+    return Challenge.objects.filter(expires_at__lt=Now()).delete()[0]

@@ -1,0 +1,1 @@
+"""Django's database backend for `ENGINE = "tenancy.backend"`: PostgreSQL whose connections follow the tenant scope."""

@@ -1,0 +1,20 @@
+"""Identifiers: time-ordered UUIDs for rows, opaque names for schemas."""
+
+import base64
+import os
+import re
+import uuid
+
+from uuid_utils.compat import uuid7 as _uuid7
+
+SCHEMA_NAME = re.compile(r"t_[a-z2-7]{16}")
+
+
+def uuid7() -> uuid.UUID:
+    """A UUIDv7 (RFC 9562): sorts by creation time, unique across tenants."""
+    return _uuid7()
+
+
+def new_schema_name() -> str:
+    """`t_` and 80 random bits in base32: says nothing of its owner, needs no quoting, never changes."""
+    return "t_" + base64.b32encode(os.urandom(10)).decode().lower()

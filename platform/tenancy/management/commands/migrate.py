@@ -1,0 +1,28 @@
+"""`manage.py migrate`: the shared schema first, then every tenant's. The only migrate command there is."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.core.management.commands.migrate import Command as Migrate
+
+from tenancy.migrating import migrate_tenants
+
+
+class Command(Migrate):
+    help = "Migrates the shared schema, then all tenant schemas; goes on past a failing one and exits 1."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--shared-only", action="store_true", help="Leave the tenant schemas as they are.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        super().handle(*args, **options)
+        partial = options["app_label"] or options["plan"] or options["check_unapplied"] or options["fake"]
+        if options["shared_only"] or partial:
+            return
+        loud = options["verbosity"] >= 1
+        report = migrate_tenants(self.stdout.write if loud else lambda _: None)
+        if loud:
+            self.stdout.write(f"Tenant schemas: {len(report.migrated)} migrated, {len(report.failed)} failed.")
+        if report.failed:
+            raise CommandError("Some tenant schemas could not be migrated; mend the cause and run this again.")

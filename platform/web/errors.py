@@ -1,0 +1,61 @@
+"""One shape for errors: `{"detail": "<what to do>", "code": "<stable name>"}`.
+
+A domain raises its own subclass of DomainError; it becomes an answer here and nowhere else.
+"""
+
+import logging
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from rest_framework.exceptions import APIException, NotAuthenticated, ParseError, ValidationError
+
+logger = logging.getLogger(__name__)
+
+
+class DomainError(Exception):
+    """What a caller did wrong or can't have. `detail` says what to do about it; no secret may stand in it."""
+
+    status = 400
+    code = "invalid"
+
+    def __init__(self, detail: str, *, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = headers or {}
+
+
+def error_response(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> JsonResponse:
+    return JsonResponse({"detail": detail, "code": code}, status=status, headers=headers)
+
+
+def exception_handler(error: Exception, _context: dict[str, Any]) -> HttpResponse | None:
+    """DRF's hook: an answer for what is the caller's doing, None (a 500, logged) for what is ours."""
+    match error:
+        case DomainError():
+            return error_response(error.status, error.code, error.detail, error.headers)
+        case Http404():
+            return error_response(404, "not_found", "There is nothing here.")
+        case PermissionDenied():
+            return error_response(403, "forbidden", "You may not do this.")
+        case ParseError():
+            return error_response(400, "malformed", "The body must be JSON.")
+        case ValidationError():
+            return error_response(error.status_code, "invalid", _first_message(error.detail))
+        case APIException():
+            headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, NotAuthenticated) else {}
+            return error_response(error.status_code, str(error.default_code), str(error.detail), headers)
+    return None
+
+
+def _first_message(detail: Any) -> str:
+    """DRF's nested messages as one sentence: the first, with the field's name."""
+    if isinstance(detail, dict):
+        field, messages = next(iter(detail.items()))
+        return f"{field}: {_first_message(messages)}"
+    return _first_message(detail[0]) if isinstance(detail, list) else str(detail)
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Whether a program, not a person, is asking: errors are JSON then."""
+    return request.path.startswith(("/api/", "/v1/"))
