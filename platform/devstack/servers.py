@@ -105,14 +105,12 @@ class Server(ABC):
             ended = self.process.poll()
             if ended is not None or time.monotonic() > deadline:
                 self.kill()
-                what = (
-                    f"took longer than {START_SECONDS} s" if ended is None else f"ended with status {ended}"
-                )
-                raise ServerError(f"{self.program} did not start: it {what}.\n{self._log_tail(said_before)}")
+                what = f"no answer in {START_SECONDS} s" if ended is None else f"it ended with status {ended}"
+                raise ServerError(f"{self.program} did not start: {what}.\n{self._log_tail(said_before)}")
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End it in good order, within seconds; harder when it does not listen. Nothing when it is not running."""
+        """End it in good order, harder when that takes too long; nothing when it is not running."""
         if self.process is not None:
             for number, seconds in self.stop_signals:
                 self.process.send_signal(number)
@@ -124,7 +122,7 @@ class Server(ABC):
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to every process of this server, as a crash of the machine would; returns when they are gone."""
+        """SIGKILL to every process of this server; returns when they are gone."""
         while processes := self._processes():
             for process in processes:
                 try:
@@ -186,9 +184,9 @@ class PostgresServer(Server):
         return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(self._socket_dir), safe='')}&port=5432"
 
     def _prepare(self) -> list[str]:
-        # No process of this folder lives, kill() has seen to that: the two files that name a process, here and
-        # below, are stale, and would keep the server from starting where another process has that id by now
-        # (after a container's restart, say).
+        # No process of this folder lives, kill() has seen to that: the two files that name one, here and below,
+        # are stale. They would keep the server from starting where another process has that id by now, as
+        # after a container's restart.
         shutil.rmtree(self._socket_dir, ignore_errors=True)
         _private_folder(self._socket_dir)
         privileges = self._privileges()
@@ -217,8 +215,8 @@ class PostgresServer(Server):
         setpriv = shutil.which("setpriv")
         if setpriv is None:
             raise ServerError(
-                "PostgreSQL does not run as root, and `setpriv` (package util-linux) is not here to start it as"
-                " another user. Run as an ordinary user, or set DATABASE_URL to a server you have."
+                "PostgreSQL does not run as root, and `setpriv` (package util-linux) is not here to start it"
+                " as another user. Run as an ordinary user, or set DATABASE_URL to a server you have."
             )
         user = pwd.getpwnam("nobody")
         owner = self._cluster.stat() if self._cluster.is_dir() else None
@@ -255,9 +253,8 @@ class PostgresServer(Server):
             check=False,
         )
         if result.returncode:
-            raise ServerError(
-                f"initdb could not make {self._cluster}:\n{result.stdout.decode(errors='replace')}"
-            )
+            output = result.stdout.decode(errors="replace")
+            raise ServerError(f"initdb could not make {self._cluster}:\n{output}")
         fresh.rename(self._cluster)
 
     def _is_ready(self) -> bool:

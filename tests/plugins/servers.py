@@ -1,7 +1,7 @@
-"""A pytest plugin: one throw-away PostgreSQL and Valkey for the whole run, unless DATABASE_URL or REDIS_URL name one.
+"""A pytest plugin: a throw-away PostgreSQL and Valkey for the whole run, unless the environment names them.
 
-It must be loaded by `-p tests.plugins.servers`, not by a conftest: pytest-django reads the settings before any
-conftest is imported, and they need the addresses. xdist's workers inherit them through the environment.
+It must be loaded by `-p tests.plugins.servers`, not by a conftest: pytest-django reads the settings before
+any conftest is imported, and they need the addresses. xdist's workers inherit them through the environment.
 """
 
 import os
@@ -22,9 +22,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     """A wrapper, because pytest-django's own hook is the first of the others."""
     os.environ["ENV_FILE"] = str(ROOT / "tests" / "settings.env")
     with ExitStack() as stack:
-        folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True))
-        )
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anyllm-tests-")))
         if "DATABASE_URL" not in os.environ:
             os.environ["DATABASE_URL"] = stack.enter_context(
                 PostgresServer(folder / "postgres", durable=False)
