@@ -24,9 +24,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anyllm-tests-")))
         if "DATABASE_URL" not in os.environ:
-            os.environ["DATABASE_URL"] = stack.enter_context(
-                PostgresServer(folder / "postgres", durable=False)
-            ).url
+            os.environ["DATABASE_URL"] = stack.enter_context(PostgresServer(folder / "postgres", durable=False)).url
         if "REDIS_URL" not in os.environ:
             os.environ["REDIS_URL"] = stack.enter_context(ValkeyServer(folder / "valkey", durable=False)).url
         # Runs even when the arguments turn out to be wrong and nothing is configured.

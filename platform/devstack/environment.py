@@ -1,0 +1,47 @@
+"""`var/dev.env`: the settings of this clone's development stack, and secrets made once for it."""
+
+import base64
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from config.env import read_env_file
+
+KEY_RINGS = ("SDK_TOKEN_KEYS", "AUTH_PEPPERS", "VAULT_AT_REST_KEYS", "PRELOGIN_KEYS")
+HEADER = """\
+# Written by `make up`. Secrets stay what they are: without them, what the database holds can't be read.
+# Lines of your own are kept. config/env.py reads this file where the environment itself has no value.
+"""
+
+
+def write_environment(path: Path, *, port: int, database_url: str | None = None, redis_url: str | None = None) -> None:
+    """Write the file with mode 0600, all or nothing, around the secrets and own lines it has already.
+
+    `database_url`, `redis_url`: of the embedded servers; None leaves the variable out, for the user's own value
+    in the environment.
+    """
+    present = read_env_file(path) if path.is_file() else {}
+    made = {"SECRET_KEY": secrets.token_urlsafe(50)}
+    for name in KEY_RINGS:
+        made[name] = f"d1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+    current = {"DEBUG": "true", "SITE_URL": f"http://127.0.0.1:{port}"}
+    urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    values = {
+        **made,
+        **{name: value for name, value in present.items() if name not in urls},
+        **current,
+        **{name: url for name, url in urls.items() if url is not None},
+    }
+    text = HEADER + "".join(f"{name}={value}\n" for name, value in values.items())
+    # mkstemp's file has mode 0600; in the same folder, so that the rename is atomic.
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink()
+        raise
