@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -124,12 +125,7 @@ class Server(ABC):
     def kill(self) -> None:
         """SIGKILL to every process of this server; returns when they are gone."""
         while processes := self._processes():
-            for process in processes:
-                try:
-                    process.kill()
-                except psutil.NoSuchProcess:
-                    continue
-            time.sleep(0.01)
+            end(processes)
         if self.process is not None:
             self.process.wait()
             self.process = None
@@ -212,25 +208,31 @@ class PostgresServer(Server):
         """The command to put in front, so that PostgreSQL does not run as root; none for an ordinary user."""
         if os.geteuid() != 0:
             return []
+        advice = "Run as an ordinary user, or set DATABASE_URL to a server you have."
         setpriv = shutil.which("setpriv")
         if setpriv is None:
             raise ServerError(
                 "PostgreSQL does not run as root, and `setpriv` (package util-linux) is not here to start it"
-                " as another user. Run as an ordinary user, or set DATABASE_URL to a server you have."
+                f" as another user. {advice}"
             )
         user = pwd.getpwnam("nobody")
         owner = self._cluster.stat() if self._cluster.is_dir() else None
         # A cluster that an ordinary user made stays theirs.
         uid, gid = (owner.st_uid, owner.st_gid) if owner and owner.st_uid else (user.pw_uid, user.pw_gid)
-        capability = "-all,+dac_override"
-        return [
+        command = [
             setpriv,
             f"--reuid={uid}",
             f"--regid={gid}",
             "--clear-groups",
-            f"--inh-caps={capability}",
-            f"--ambient-caps={capability}",
+            # access(2), by which PostgreSQL looks for its own programs, would ignore the capability without it.
+            "--securebits=+no_setuid_fixup",
+            "--inh-caps=-all,+dac_override",
+            "--ambient-caps=-all,+dac_override",
         ]
+        probe = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
+        if probe.returncode:
+            raise ServerError(f"PostgreSQL can't be started as another user: {probe.stderr.strip()}. {advice}")
+        return command
 
     def _create_cluster(self, privileges: list[str]) -> None:
         """initdb beside its final place: one that was cut short is never taken for a cluster."""
@@ -318,6 +320,23 @@ class ValkeyServer(Server):
                 client.ping()
         except redis.ConnectionError:  # refused, or still loading its file
             return False
+        return True
+
+
+def end(processes: list[psutil.Process]) -> None:
+    """SIGKILL; returns when all are gone, with their sockets and memory given back."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    while not all(_is_gone(process) for process in processes):
+        time.sleep(0.01)
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    """A zombie counts, which its parent has yet to collect, once it was the last of its threads."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+    except psutil.NoSuchProcess:
         return True
 
 

@@ -23,7 +23,7 @@ from honcho.printer import Message, Printer
 
 from devstack.environment import write_environment
 from devstack.install import ROOT, VENV, CommandError, run, say, step
-from devstack.servers import PostgresServer, Server, ServerError, ValkeyServer
+from devstack.servers import PostgresServer, Server, ServerError, ValkeyServer, end
 
 HOST = "127.0.0.1"
 READY_SECONDS = 120
@@ -283,10 +283,7 @@ def _stoppable() -> Iterator[None]:
 def _end_left_over(var: Path) -> None:
     """Kill what a stack of this folder left running, as one that was killed does. Servers see to their own."""
     while processes := [process for process in psutil.process_iter() if _belongs_to(process, var)]:
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        time.sleep(0.01)
+        end(processes)
 
 
 def _belongs_to(process: psutil.Process, var: Path) -> bool:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -176,3 +177,16 @@ def test_postgres_by_root_without_setpriv(tmp_path: Path, monkeypatch: pytest.Mo
     server = PostgresServer(tmp_path / "postgres", durable=False)
     with pytest.raises(ServerError, match="ordinary user, or set DATABASE_URL"):
         server._privileges()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts it as another user")
+def test_postgres_by_root_sees_below_a_closed_folder(tmp_path: Path) -> None:
+    """By access(2) too, which PostgreSQL uses and which drops capabilities by default."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.copy("/bin/true", closed)
+    look = f"import os, sys; sys.exit(not (os.getuid() and os.access({str(closed / 'true')!r}, os.X_OK)))"
+
+    as_nobody = PostgresServer(tmp_path / "postgres")._privileges()
+
+    assert subprocess.run([*as_nobody, sys.executable, "-c", look], check=False).returncode == 0
