@@ -86,7 +86,7 @@ def list_price_rows(source: str | None = None) -> list[Row]:
             per,
             minimum,
             currency,
-        ) in columns.iterator(chunk_size=4_000)
+        ) in columns
         if meter in _METERS
     ]
 

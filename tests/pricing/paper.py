@@ -1,0 +1,58 @@
+"""Small feeds and books to change, and what tests share to make them."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from apps.pricing.book import Book, Row
+from apps.pricing.feeds.base import Listing, PriceKey
+from apps.pricing.feeds.genai import FEED, FORMAT
+from apps.pricing.meters import Meter
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def key(meter: Meter, model: str = "m", **rest: Any) -> PriceKey:
+    return PriceKey("testco", model, meter, **rest)
+
+
+def book_of(listing: Listing, snapshot_id: int = 1) -> Book:
+    ids = itertools.count(1)
+    rows = [
+        Row(next(ids), key, segment.start, segment.end, segment.rate)
+        for key, segments in listing.prices.items()
+        for segment in segments
+    ]
+    return Book(snapshot_id, listing.aliases, rows)
+
+
+def entry(prices: Mapping[str, Any], **constraint: Any) -> dict[str, Any]:
+    return {"constraint": constraint, "prices": dict(prices)}
+
+
+def document(*models: Mapping[str, Any], provider: str = "testco", falls_back_to: Sequence[str] = ()) -> bytes:
+    """A document of one provider. A model is {"id", "prices": [entry, …]} and what else it needs."""
+    completed = [
+        {"match": {"equals": model["id"]}, "price_variants": [], **model, "prices": list(model["prices"])}
+        for model in models
+    ]
+    listed = {"id": provider, "fallback_model_providers": list(falls_back_to), "models": completed}
+    return json.dumps({"format": FORMAT, "providers": [listed]}).encode()
+
+
+class PaperFeed:
+    """A feed whose document the test writes."""
+
+    source = "paper"
+
+    def __init__(self) -> None:
+        self.document = b""
+        self.version = "1"
+
+    def read(self) -> tuple[str, bytes]:
+        return self.version, self.document
+
+    def parse(self, document: bytes) -> Listing:
+        return FEED.parse(document)
