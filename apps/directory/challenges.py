@@ -11,7 +11,7 @@ from typing import NamedTuple
 from apps.directory.sql import LIVE_KEY
 from apps.directory.tokens import NotAuthenticatedError
 from cryptokit import sealed_box
-from tenancy.sql import fetch_one
+from tenancy.sql import Statement
 from web.errors import DomainError
 
 LIFETIME = 120  # seconds
@@ -48,31 +48,35 @@ class ProvenKey(NamedTuple):
     public_key: bytes
 
 
-_ISSUE = f"""
+_ISSUE = Statement(f"""
     WITH outstanding AS MATERIALIZED (
         SELECT count(*) AS n FROM (
-            SELECT 1 FROM directory_challenge WHERE public_key = $2 AND expires_at > now() LIMIT {MOST_OUTSTANDING}) c),
+            SELECT FROM public.directory_challenge
+             WHERE public_key = $2 AND expires_at > now() LIMIT {MOST_OUTSTANDING}) c),
     key AS MATERIALIZED (
-        SELECT 1 FROM directory_projectkeyentry k JOIN organizations_organization o ON o.id = k.organization_id
+        SELECT FROM public.directory_projectkeyentry k
+          JOIN public.organizations_organization o ON o.id = k.organization_id
          WHERE k.public_key = $2 AND {LIVE_KEY}),
     issued AS (
-        INSERT INTO directory_challenge (digest, public_key, expires_at)
-        SELECT $1, $2, now() + interval '{LIFETIME} seconds' FROM key, outstanding WHERE n < {MOST_OUTSTANDING}
+        INSERT INTO public.directory_challenge (digest, public_key, expires_at)
+        SELECT $1::bytea, $2, now() + interval '{LIFETIME} seconds' FROM key, outstanding WHERE n < {MOST_OUTSTANDING}
         RETURNING 1)
-    SELECT EXISTS (SELECT FROM key), EXISTS (SELECT FROM issued)
-"""
+    SELECT CASE WHEN EXISTS (SELECT FROM issued) THEN 'issued'
+                WHEN EXISTS (SELECT FROM key) THEN 'too many' ELSE 'unknown' END
+""")
 
-_REDEEM = f"""
-    WITH challenge AS (DELETE FROM directory_challenge WHERE digest = $1 AND expires_at > now() RETURNING public_key),
+_REDEEM = Statement(f"""
+    WITH challenge AS (
+        DELETE FROM public.directory_challenge WHERE digest = $1 AND expires_at > now() RETURNING public_key),
     proven AS (
-        UPDATE directory_projectkeyentry k SET status = 'active' FROM challenge c
+        UPDATE public.directory_projectkeyentry k SET status = 'active' FROM challenge c
          WHERE k.public_key = c.public_key AND k.status = 'unproven')
-    SELECT k.project_id, k.generation, k.public_key
+    SELECT k.project_id, k.generation, encode(k.public_key, 'hex')
       FROM challenge c
-      JOIN directory_projectkeyentry k ON k.public_key = c.public_key
-      JOIN organizations_organization o ON o.id = k.organization_id
+      JOIN public.directory_projectkeyentry k ON k.public_key = c.public_key
+      JOIN public.organizations_organization o ON o.id = k.organization_id
      WHERE {LIVE_KEY}
-"""
+""")
 
 
 def issue(public_key: bytes) -> str:
@@ -81,13 +85,11 @@ def issue(public_key: bytes) -> str:
     Raises UnknownKeyError for a key that no project has or that is retired, TooManyChallengesError.
     """
     text = str(uuid.uuid4())
-    row = fetch_one(_ISSUE, [_digest(text), public_key])
-    assert row is not None
-    known, issued = row
-    if not known:
-        raise UnknownKeyError
-    if not issued:
-        raise TooManyChallengesError
+    match _ISSUE.fetch_one(_digest(text), public_key):
+        case ["unknown"]:
+            raise UnknownKeyError
+        case ["too many"]:
+            raise TooManyChallengesError
     return sealed_box.seal(text.encode(), public_key)
 
 
@@ -96,10 +98,11 @@ def redeem(solution: str) -> ProvenKey:
 
     Deleting is taking: of two that come at once, one gets the row. Success proves an unproven generation.
     """
-    row = fetch_one(_REDEEM, [_digest(solution.lower())]) if CANONICAL_UUID.fullmatch(solution) else None
+    row = _REDEEM.fetch_one(_digest(solution.lower())) if CANONICAL_UUID.fullmatch(solution) else None
     if row is None:
         raise NotAuthenticatedError("Invalid or expired challenge. Ask for a new one.")
-    return ProvenKey(row[0], row[1], bytes(row[2]))
+    project_id, generation, public_key = map(str, row)
+    return ProvenKey(uuid.UUID(project_id), int(generation), bytes.fromhex(public_key))
 
 
 def _digest(text: str) -> bytes:

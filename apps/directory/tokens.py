@@ -1,7 +1,7 @@
 """The token that an SDK carries for a day after it has proven to hold a project's key.
 
-HS256 over the claims of docs/protocol.md, "SDK token", with a key ring of its own. The token says who is asking; whether
-the key still counts is asked of the database on every request (directory/callers.py).
+HS256 over the claims of docs/protocol.md, "SDK token", with a key ring of its own. The token says who is asking;
+whether the key still counts is asked of the database on every request (directory/callers.py).
 """
 
 import time

@@ -1,19 +1,23 @@
 """Storing usage."""
 
+import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
 import msgspec
+from django.db import connection
 
 from apps.directory.callers import Caller, refuse_revoked
-from apps.directory.sql import CALLER
+from apps.directory.sql import CALLER, LIVE_KEY
+from apps.ledger.group_commit import GroupCommit
 from apps.ledger.models import UsageEvent
 from apps.ledger.shapes import MOST_TOKENS, Performance, UsageEventBody
 from apps.pricing.rating import Meter, Rating, rate
 from tenancy import tenant_scope
 from tenancy.ids import uuid7
-from tenancy.sql import fetch_one
+from tenancy.sql import Statement
 from web.api import InvalidError
 from web.errors import DomainError
 
@@ -32,27 +36,74 @@ class Outcome(Enum):
     DUPLICATE = "duplicate"
 
 
-_COLUMNS = (
-    "id", "event_id", "provider_key_id", "source", "occurred_at", "provider", "model", "client_name",
-    "input_tokens", "output_tokens", "time_to_first_token_ms", "time_to_last_token_ms", "total_duration_ms",
-    "tokens_per_second", "chunks_received", "avg_chunk_size", "inter_chunk_latency_variance_ms", "price_status",
-    "price_reason", "price_snapshot_id", "price_lines", "cost", "currency",
-)  # fmt: skip
+class NewRow(msgspec.Struct):
+    """A row as it is handed to PostgreSQL, in JSON: one parameter whatever the number of rows."""
 
-# One round trip and one commit: is the key live, is the provider key this project's, store the event once. A
-# repeated id stores nothing and returns nothing, which _EXPLAIN then tells from the two refusals.
-_STORE = f"""
-    WITH {CALLER}
-    INSERT INTO ledger_usageevent (project_id, key_generation, {", ".join(_COLUMNS)})
-    SELECT caller.project_id, caller.generation, {", ".join(f"${number}" for number in range(3, 3 + len(_COLUMNS)))}
-      FROM caller JOIN vault_providerkey p ON p.id = $5 AND p.project_id = caller.project_id
+    id: uuid.UUID
+    event_id: uuid.UUID
+    project_id: uuid.UUID
+    key_generation: int
+    provider_key_id: uuid.UUID
+    source: str
+    occurred_at: datetime
+    provider: str
+    model: str
+    client_name: str
+    input_tokens: int | None
+    output_tokens: int | None
+    time_to_first_token_ms: float | None
+    time_to_last_token_ms: float | None
+    total_duration_ms: float | None
+    tokens_per_second: float | None
+    chunks_received: int | None
+    avg_chunk_size: float | None
+    inter_chunk_latency_variance_ms: float | None
+    price_status: str
+    price_reason: str
+    price_snapshot_id: int | None
+    price_lines: Sequence[Any]
+    cost: str | None
+    currency: str
+
+
+def _column(name: str) -> tuple[str, str]:
+    """A column and its type, as the model has them."""
+    field = UsageEvent._meta.get_field(name)
+    return field.column, str(field.db_type(connection))
+
+
+_COLUMNS = [_column(field.name) for field in msgspec.structs.fields(NewRow)]
+_NAMES = ", ".join(name for name, _ in _COLUMNS)
+
+# One round trip and one commit: of the rows whose key is live and whose provider key is their project's, store those
+# that are new. What is not returned was known or is refused; _EXPLAIN tells which.
+_STORE = Statement(f"""
+    WITH fresh AS MATERIALIZED (
+        SELECT {", ".join(f"r.{name}" for name, _ in _COLUMNS)}
+          FROM json_to_recordset($1) AS r ({", ".join(f"{name} {kind}" for name, kind in _COLUMNS)})
+          JOIN public.directory_projectkeyentry k ON k.project_id = r.project_id AND k.generation = r.key_generation
+          JOIN public.organizations_organization o ON o.id = k.organization_id
+          JOIN {{tenant}}.vault_providerkey p ON p.id = r.provider_key_id AND p.project_id = r.project_id
+         WHERE {LIVE_KEY})
+    INSERT INTO {{tenant}}.ledger_usageevent ({_NAMES}) SELECT {_NAMES} FROM fresh
         ON CONFLICT (project_id, event_id) DO NOTHING
-    RETURNING 1
-"""
-_EXPLAIN = f"""
+    RETURNING id
+""")
+_EXPLAIN = Statement(f"""
     WITH {CALLER}
-    SELECT EXISTS (SELECT FROM caller), EXISTS (SELECT FROM vault_providerkey WHERE id = $3 AND project_id = $1)
-"""
+    SELECT CASE WHEN NOT EXISTS (SELECT FROM caller) THEN 'revoked'
+                WHEN NOT EXISTS (SELECT FROM {{tenant}}.vault_providerkey WHERE id = $3 AND project_id = $1)
+                THEN 'foreign' ELSE 'duplicate' END
+""")
+
+
+def _commit(rows: Sequence[NewRow]) -> list[bool]:
+    """Stores rows of the current tenant in one transaction; of each, whether it was new."""
+    stored = {row[0] for row in _STORE.fetch_all(msgspec.json.encode(rows).decode())}
+    return [str(row.id) in stored for row in rows]
+
+
+_group = GroupCommit(_commit)
 
 
 def store_usage_event(caller: Caller, event: UsageEventBody) -> Outcome:
@@ -62,50 +113,51 @@ def store_usage_event(caller: Caller, event: UsageEventBody) -> Outcome:
     when the key was revoked, ForeignProviderKeyError when the provider key is not the project's. Budgets, unknown
     models and archived provider keys are no reason to refuse: the call has been made and paid.
     """
+    row = _row(caller, event, datetime.now(UTC))
+    with tenant_scope(caller.tenant):
+        if _group.store(caller.tenant.schema_name, row):
+            return Outcome.STORED
+        match _EXPLAIN.fetch_one(caller.project_id, caller.generation, event.provider_key_id):
+            case ["revoked"]:
+                refuse_revoked()
+            case ["foreign"]:
+                raise ForeignProviderKeyError("provider_key_id is not a provider key of this token's project.")
+    return Outcome.DUPLICATE
+
+
+def _row(caller: Caller, event: UsageEventBody, now: datetime) -> NewRow:
+    """The event with its price. It carries no time of its own: the client sends it when the call has ended."""
     input_tokens = _count(event.data.input_tokens, "input_tokens")
     output_tokens = _count(event.data.output_tokens, "output_tokens")
-    now = datetime.now(UTC)
     rating = _rate(event, input_tokens, output_tokens, now)
     performance = event.data.performance or NO_PERFORMANCE
-    values: list[Any] = [
-        caller.project_id,
-        caller.generation,
-        uuid7(),
-        event.id,
-        event.provider_key_id,
-        UsageEvent.Source.JSON.value,
-        # These events carry no time of their own: the client sends one when the call has ended.
-        now,
-        event.provider,
-        event.model,
-        event.client_name or "",
-        input_tokens,
-        output_tokens,
-        performance.time_to_first_token_ms,
-        performance.time_to_last_token_ms,
-        performance.total_duration_ms,
-        performance.tokens_per_second,
-        performance.chunks_received,
-        performance.avg_chunk_size,
-        performance.inter_chunk_latency_variance_ms,
-        rating.status,
-        rating.reason,
-        rating.snapshot_id,
-        msgspec.json.encode(rating.lines).decode(),
-        rating.cost,
-        rating.currency,
-    ]
-    with tenant_scope(caller.tenant):
-        if fetch_one(_STORE, values) is not None:
-            return Outcome.STORED
-        row = fetch_one(_EXPLAIN, [caller.project_id, caller.generation, event.provider_key_id])
-    assert row is not None
-    live, own = row
-    if not live:
-        refuse_revoked()
-    if not own:
-        raise ForeignProviderKeyError("provider_key_id is not a provider key of this token's project.")
-    return Outcome.DUPLICATE
+    return NewRow(
+        id=uuid7(),
+        event_id=event.id,
+        project_id=caller.project_id,
+        key_generation=caller.generation,
+        provider_key_id=event.provider_key_id,
+        source=UsageEvent.Source.JSON.value,
+        occurred_at=now,
+        provider=event.provider,
+        model=event.model,
+        client_name=event.client_name or "",
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        time_to_first_token_ms=performance.time_to_first_token_ms,
+        time_to_last_token_ms=performance.time_to_last_token_ms,
+        total_duration_ms=performance.total_duration_ms,
+        tokens_per_second=performance.tokens_per_second,
+        chunks_received=performance.chunks_received,
+        avg_chunk_size=performance.avg_chunk_size,
+        inter_chunk_latency_variance_ms=performance.inter_chunk_latency_variance_ms,
+        price_status=rating.status.value,
+        price_reason=rating.reason.value,
+        price_snapshot_id=rating.snapshot_id,
+        price_lines=rating.lines,
+        cost=None if rating.cost is None else str(rating.cost),
+        currency=rating.currency,
+    )
 
 
 def _rate(event: UsageEventBody, input_tokens: int | None, output_tokens: int | None, at: datetime) -> Rating:

@@ -1,7 +1,5 @@
 """Challenge, token and key release."""
 
-from datetime import UTC, datetime, timedelta
-
 import msgspec
 from django.conf import settings
 from django.http import HttpResponse
@@ -15,14 +13,14 @@ from apps.directory.tokens import NotAuthenticatedError
 from apps.vault.services import PROVIDER
 from cryptokit.public_keys import InvalidPublicKeyError, admit_public_key
 from tenancy import tenant_scope
-from tenancy.sql import fetch_one
+from tenancy.sql import Statement, iso
 from web.api import InvalidError, LeanView, json_response, read_body
 from web.callers import too_many_failures
 from web.errors import DomainError
 
 BODY_LIMIT = 4_096
 # How often, at most, a key's "last used" is written.
-LAST_USED_EVERY = timedelta(minutes=1)
+LAST_USED_EVERY = "interval '1 minute'"
 
 
 class TooManyFailuresError(DomainError):
@@ -82,22 +80,24 @@ class TokenView(LeanView):
         return json_response({"access_token": token, "token_type": "bearer"})
 
 
-_RELEASE = f"""
+_RELEASE = Statement(f"""
     WITH {CALLER}
-    SELECT p.id, b.sealed, p.created_at, p.updated_at, p.last_used_at
+    SELECT p.id, b.sealed, {iso("p.created_at")}, {iso("p.updated_at")},
+           p.last_used_at IS NULL OR p.last_used_at < now() - {LAST_USED_EVERY}
       FROM caller
-      LEFT JOIN vault_providerkey p ON p.project_id = caller.project_id AND p.provider = $3 AND p.archived_at IS NULL
-      LEFT JOIN vault_box b ON b.provider_key_id = p.id AND b.generation = caller.generation
-"""
+      LEFT JOIN {{tenant}}.vault_providerkey p
+        ON p.project_id = caller.project_id AND p.provider = $3 AND p.archived_at IS NULL
+      LEFT JOIN {{tenant}}.vault_box b ON b.provider_key_id = p.id AND b.generation = caller.generation
+""")
 
 # The condition is checked again under the row lock, so that of many at once one writes.
-_TOUCH = """
+_TOUCH = Statement(f"""
     WITH touched AS (
-        UPDATE vault_providerkey SET last_used_at = now()
-         WHERE id = $3 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute') RETURNING 1)
-    UPDATE projects_projectkey SET last_used_at = now()
-     WHERE project_id = $1 AND generation = $2 AND EXISTS (SELECT FROM touched) RETURNING 1
-"""
+        UPDATE {{tenant}}.vault_providerkey SET last_used_at = now()
+         WHERE id = $3 AND (last_used_at IS NULL OR last_used_at < now() - {LAST_USED_EVERY}) RETURNING 1)
+    UPDATE {{tenant}}.projects_projectkey SET last_used_at = now()
+     WHERE project_id = $1 AND generation = $2 AND EXISTS (SELECT FROM touched)
+""")
 
 
 class ProviderKeyView(LeanView):
@@ -108,26 +108,26 @@ class ProviderKeyView(LeanView):
         if not PROVIDER.fullmatch(provider):
             raise ProviderKeyNotFoundError("There is no provider of this name.")
         with tenant_scope(caller.tenant):
-            row = fetch_one(_RELEASE, [caller.project_id, caller.generation, provider])
+            row = _RELEASE.fetch_one(caller.project_id, caller.generation, provider)
             if row is None:
                 refuse_revoked()
-            key_id, sealed, created_at, updated_at, last_used_at = row
+            key_id, sealed, created_at, updated_at, is_due = row
             if key_id is None:
                 raise ProviderKeyNotFoundError(
                     f"This project has no provider key for {provider}. Add one on the project's page."
                 )
             if sealed is None:
                 raise ProviderKeyReplacedError("The provider key was replaced; update ANY_LLM_KEY.")
-            if last_used_at is None or last_used_at < datetime.now(UTC) - LAST_USED_EVERY:
-                fetch_one(_TOUCH, [caller.project_id, caller.generation, key_id])
+            if is_due == "t":
+                _TOUCH.fetch_one(caller.project_id, caller.generation, key_id)
         return json_response(
             {
                 "id": key_id,
                 "project_id": caller.project_id,
                 "provider": provider,
                 "encrypted_key": sealed,
-                "created_at": created_at.astimezone(UTC).isoformat(),
-                "updated_at": None if updated_at is None else updated_at.astimezone(UTC).isoformat(),
+                "created_at": created_at,
+                "updated_at": updated_at,
             }
         )
 

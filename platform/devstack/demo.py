@@ -2,10 +2,33 @@
 
 An organization, an owner, the project `production`, one sealed box for each provider key. Secrets are made on the
 client's side of the line (devstack/browser.py) and kept where a browser or its user would keep them, in `var/demo/`;
-the services below get what a browser would send. Running it again finds what it made and adds what is missing.
+the services get what a browser would send. Running it again finds what it made and adds what is missing.
 """
 
+import json
+import os
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from apps.accounts.models import User
+from apps.accounts.services import PasswordUnlock, VaultIdentity, create_account, prelogin_salt
+from apps.organizations.models import Organization
+from apps.organizations.services import create_organization
+from apps.projects.models import Project
+from apps.projects.services import NewProjectKey, add_first_key, create_project
+from apps.vault.services import SignedBox, add_provider_key, replace_provider_key, store_self_grant
 from config.env import ROOT
+from cryptokit import statements
+from cryptokit.encoding import b64_decode
+from devstack.browser import KDF, Account, PasswordKeys, ProjectKeyPair, wrap
+from tenancy import tenant_scope
 
 FOLDER = ROOT / "var" / "demo"
 ORGANIZATION = "Demo"

@@ -9,6 +9,7 @@ client, after rollbacks and behind a pooler too, and libpq keeps the report loca
 round trip (the check `tenancy.E001` holds the server to it).
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
@@ -50,6 +51,11 @@ class DatabaseWrapper(postgresql.DatabaseWrapper):
         # Start where a connection without a scope belongs, so that the first statement needs no SET.
         params["options"] = f"{params.get('options', '')} -c search_path={PUBLIC}".strip()
         return params
+
+    def connect(self) -> None:
+        super().connect()
+        # What tenancy.sql has prepared on this connection: (statement, schema) → name, oldest use first.
+        self.prepared_statements: OrderedDict[tuple[int, str], bytes] = OrderedDict()
 
     def _cursor(self, name: str | None = None) -> Any:
         self.ensure_connection()

@@ -46,7 +46,7 @@ class Command(BaseCommand):
                     _shown(row["input_tokens"]),
                     _shown(row["output_tokens"]),
                     cost,
-                )  # fmt: skip
+                )
             )
         self.stdout.write(f"{len(rows)} events.")
 

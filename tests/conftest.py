@@ -1,0 +1,45 @@
+"""Fixtures that all tests share. The database has two organizations from the start (tests/cast.py); what a test adds is
+rolled back, unless it asks for `committed`."""
+
+from collections.abc import Iterator
+
+import pytest
+from pytest_django.plugin import DjangoDbBlocker
+
+from apps.pricing.services import import_all
+from tests.cast import Member, Workspace
+
+
+@pytest.fixture(scope="session")
+def _cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> tuple[Workspace, Workspace]:
+    with django_db_blocker.unblock():
+        import_all()
+        return Workspace.make("Acme", "alice"), Workspace.make("Globex", "charlie")
+
+
+@pytest.fixture
+def acme(db: None, _cast: tuple[Workspace, Workspace]) -> Workspace:
+    return _cast[0]
+
+
+@pytest.fixture
+def globex(db: None, _cast: tuple[Workspace, Workspace]) -> Workspace:
+    return _cast[1]
+
+
+@pytest.fixture
+def alice(acme: Workspace) -> Member:
+    return acme.owner
+
+
+@pytest.fixture
+def charlie(globex: Workspace) -> Member:
+    return globex.owner
+
+
+@pytest.fixture
+def committed(_cast: tuple[Workspace, Workspace], django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The database without a surrounding transaction, for tests of several threads or processes. What they add
+    stays: they work in organizations of their own."""
+    with django_db_blocker.unblock():
+        yield
