@@ -159,7 +159,7 @@ class Server(ABC):
 class PostgresServer(Server):
     """PostgreSQL 18 behind a unix socket that only this user can reach, with an empty database `anyllm`.
 
-    Not `durable` means fast and lost at a crash of the machine: for tests.
+    Not `durable` means fast, for tests: it survives SIGKILL, but no crash of the machine.
     """
 
     program = "postgres"
@@ -200,7 +200,7 @@ class PostgresServer(Server):
             "max_locks_per_transaction": "256",
         }
         if not self.durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [*privileges, _postgres_program("postgres"), "-D", str(self._cluster), *options]
 
@@ -279,7 +279,7 @@ class PostgresServer(Server):
 
 
 class ValkeyServer(Server):
-    """Valkey 9 on a port of 127.0.0.1, behind a random password.
+    """Valkey 9 on a port of 127.0.0.1, behind a random password. Not `durable` means in memory only.
 
     Not a unix socket: redis-py and Celery want different URLs for one, and there is one REDIS_URL.
     """

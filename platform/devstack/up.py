@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 from honcho.colour import get_colours
@@ -42,10 +43,10 @@ class Supervisor:
     `ended` is a queue of (name, exit status), a row for each that ends.
     """
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, output: TextIO) -> None:
         self.ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._logs = logs
-        self._printer = Printer(sys.stdout, width=8)
+        self._printer = Printer(output, width=8)
         self._print_lock = threading.Lock()
         self._colours = get_colours()
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -161,7 +162,7 @@ def _run_stack(var: Path, port: int, stack: ExitStack) -> None:
         run(*_shell(processes.pop("release")), env=environment)
     logs = var / "log"
     logs.mkdir(exist_ok=True)
-    supervisor = Supervisor(logs)
+    supervisor = Supervisor(logs, sys.stdout)
     stack.callback(_end_left_over, var)
     stack.callback(supervisor.stop)
     for server in servers.values():

@@ -49,7 +49,8 @@ def is_gone(process: psutil.Process) -> bool:
 
 @pytest.fixture(params=[PostgresServer, ValkeyServer])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    server: Server = request.param(tmp_path / "data folder")
+    # Valkey keeps nothing otherwise; PostgreSQL does, and is faster.
+    server: Server = request.param(tmp_path / "data folder", durable=request.param is ValkeyServer)
     yield server
     server.kill()
 
