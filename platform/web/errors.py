@@ -6,11 +6,16 @@ A domain raises its own subclass of DomainError; it becomes an answer here and n
 import logging
 from typing import Any
 
+import psycopg
 from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework.exceptions import APIException, NotAuthenticated, ParseError, ValidationError
 
 logger = logging.getLogger(__name__)
+
+# What a client is asked to wait when the database does not answer: a restart takes about as long.
+RETRY_SECONDS = 2
 
 
 class DomainError(Exception):
@@ -30,7 +35,7 @@ def error_response(status: int, code: str, detail: str, headers: dict[str, str] 
 
 
 def exception_handler(error: Exception, _context: dict[str, Any]) -> HttpResponse | None:
-    """DRF's hook: an answer for what is the caller's doing, None (a 500, logged) for what is ours."""
+    """DRF's hook: an answer for what is the caller's doing or will pass, None (a 500, logged) for what is ours."""
     match error:
         case DomainError():
             return error_response(error.status, error.code, error.detail, error.headers)
@@ -45,7 +50,20 @@ def exception_handler(error: Exception, _context: dict[str, Any]) -> HttpRespons
         case APIException():
             headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, NotAuthenticated) else {}
             return error_response(error.status_code, str(error.default_code), str(error.detail), headers)
+        case DatabaseError() | InterfaceError() if _will_pass(error):
+            logger.error("the database can't serve this now: %s", error)
+            detail = "The service is busy for a moment. Nothing is wrong with the request: send it again."
+            return error_response(503, "unavailable", detail, {"Retry-After": str(RETRY_SECONDS)})
     return None
+
+
+def _will_pass(error: DatabaseError | InterfaceError) -> bool:
+    """Whether the database is unreachable, restarting, out of connections, or broke a deadlock: nobody's mistake."""
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    # A connection that was lost while a statement was being sent is libpq's own error: it has no SQLSTATE.
+    cause = error.__cause__
+    return type(error) is DatabaseError and isinstance(cause, psycopg.Error) and cause.sqlstate is None
 
 
 def _first_message(detail: Any) -> str:
