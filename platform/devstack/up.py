@@ -1,5 +1,6 @@
 """The one-command start: servers, migrations, and every process of the Procfile, until Ctrl-C."""
 
+import errno
 import fcntl
 import http.client
 import os
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -109,8 +110,13 @@ class Supervisor:
                 file.flush()
                 now = datetime.now().astimezone()
                 message = Message(type="line", data=line, time=now, name=name, colour=colour)
-                with self._print_lock, suppress(OSError):  # a terminal that was closed meanwhile
-                    self._printer.write(message)
+                try:
+                    with self._print_lock:
+                        self._printer.write(message)
+                except OSError as error:
+                    # The terminal was closed. make, where it leads the session, keeps the news to itself.
+                    if error.errno == errno.EIO:
+                        os.kill(os.getpid(), signal.SIGHUP)
 
 
 def up() -> int:
