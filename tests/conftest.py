@@ -4,27 +4,27 @@ rolled back, unless it asks for `committed`."""
 from collections.abc import Iterator
 
 import pytest
-from pytest_django.plugin import DjangoDbBlocker
+from pytest_django import DjangoDbBlocker
 
 from apps.pricing.services import import_all
 from tests.cast import Member, Workspace
 
 
 @pytest.fixture(scope="session")
-def _cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> tuple[Workspace, Workspace]:
+def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> tuple[Workspace, Workspace]:
     with django_db_blocker.unblock():
         import_all()
         return Workspace.make("Acme", "alice"), Workspace.make("Globex", "charlie")
 
 
 @pytest.fixture
-def acme(db: None, _cast: tuple[Workspace, Workspace]) -> Workspace:
-    return _cast[0]
+def acme(db: None, cast: tuple[Workspace, Workspace]) -> Workspace:
+    return cast[0]
 
 
 @pytest.fixture
-def globex(db: None, _cast: tuple[Workspace, Workspace]) -> Workspace:
-    return _cast[1]
+def globex(db: None, cast: tuple[Workspace, Workspace]) -> Workspace:
+    return cast[1]
 
 
 @pytest.fixture
@@ -38,8 +38,10 @@ def charlie(globex: Workspace) -> Member:
 
 
 @pytest.fixture
-def committed(_cast: tuple[Workspace, Workspace], django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """The database without a surrounding transaction, for tests of several threads or processes. What they add
-    stays: they work in organizations of their own."""
+def committed(
+    cast: tuple[Workspace, Workspace], django_db_blocker: DjangoDbBlocker
+) -> Iterator[tuple[Workspace, Workspace]]:
+    """Acme and Globex without a surrounding transaction, for tests of several threads or processes. What those add
+    stays, so they add it where no other test looks."""
     with django_db_blocker.unblock():
-        yield
+        yield cast

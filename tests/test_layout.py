@@ -31,7 +31,7 @@ def test_the_standard_librarys_platform_is_the_one_imported() -> None:
 
 
 def test_tenants_are_entered_through_tenant_scope_only() -> None:
-    """`with organization:` and setting a schema on the connection are django-tenants' ways; both leak between threads."""
+    """`with organization:` and a schema set on the connection are django-tenants' ways; both leak between threads."""
     pattern = re.compile(r"with (?:self\.)?(?:organization|tenant)\s*:|connection\.set_(?:schema|tenant)")
     found = [str(path.relative_to(ROOT)) for path in python_files() if pattern.search(path.read_text(encoding="utf-8"))]
     allowed = {"tests/test_layout.py", "tests/tenancy/test_holes.py"}

@@ -14,7 +14,8 @@ from apps.directory.sql import CALLER, LIVE_KEY
 from apps.ledger.group_commit import GroupCommit
 from apps.ledger.models import UsageEvent
 from apps.ledger.shapes import MOST_TOKENS, Performance, UsageEventBody
-from apps.pricing.rating import Meter, Rating, rate
+from apps.pricing.meters import Meter
+from apps.pricing.rating import Rating, rate
 from tenancy import tenant_scope
 from tenancy.ids import uuid7
 from tenancy.sql import Statement
@@ -68,8 +69,8 @@ class NewRow(msgspec.Struct):
 
 def _column(name: str) -> tuple[str, str]:
     """A column and its type, as the model has them."""
-    field = UsageEvent._meta.get_field(name)
-    return field.column, str(field.db_type(connection))
+    field = next(field for field in UsageEvent._meta.concrete_fields if field.name == name)
+    return str(field.column), str(field.db_type(connection))
 
 
 _COLUMNS = [_column(field.name) for field in msgspec.structs.fields(NewRow)]

@@ -14,7 +14,7 @@ ClientName = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00-\x1f\
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
 # Released clients send the text of a count, and the text "None" where the provider gave none.
-TokenCount = Count | Annotated[str, msgspec.Meta(pattern=r"^(\d{1,13}|None)$")] | None
+TokenCount = Count | Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,13}|None)$")] | None
 
 
 class Performance(msgspec.Struct):

@@ -10,7 +10,7 @@ from tenancy.ids import uuid7
 from tenancy.models import SchemaState
 
 
-class Organization(TenantMixin, SchemaState):
+class Organization(TenantMixin, SchemaState):  # type: ignore[misc]  # django-tenants has no types
     """A customer. `schema_name` is opaque and never changes; only a ready organization can be entered."""
 
     class Status(models.TextChoices):
@@ -37,7 +37,7 @@ class Organization(TenantMixin, SchemaState):
     def __enter__(self) -> NoReturn:
         raise TenancyError("Enter an organization with `with tenant_scope(organization):`.")
 
-    activate = deactivate = __enter__  # type: ignore[assignment]
+    activate = deactivate = __enter__
 
 
 class Membership(models.Model):

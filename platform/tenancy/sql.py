@@ -9,7 +9,7 @@ import decimal
 import uuid
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from django.db import connection
@@ -92,7 +92,7 @@ class Statement:
         if not raw.autocommit and server.transaction_status == TransactionStatus.IDLE:
             # As psycopg's cursors do: outside autocommit the first statement opens the transaction.
             _check(server, server.exec_(b"BEGIN"))
-        result = _check(server, server.exec_prepared(self._prepared(server, schema), values))
+        result = _check(server, server.exec_prepared(self._prepared(server, schema), cast("list[bytes]", values)))
         columns = range(result.nfields)
         get = result.get_value
         return [

@@ -50,8 +50,8 @@ def read_body(request: Request, shape: type[Body], *, limit: int) -> Body:
         return msgspec.json.decode(request.body, type=shape)
     except msgspec.ValidationError as error:
         raise InvalidError(f"{error}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedError("The body must be JSON in UTF-8.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedError("The body must be JSON in UTF-8, not nested without end.") from error
 
 
 def json_response(data: object, status: int = 200) -> HttpResponse:

@@ -13,10 +13,13 @@ logger = logging.getLogger(__name__)
 
 def address(request: HttpRequest) -> str:
     """The caller's IP address. X-Forwarded-For is believed for as many proxies as TRUSTED_PROXIES says."""
-    if settings.TRUSTED_PROXIES:
-        hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+    proxies: int = settings.TRUSTED_PROXIES
+    if proxies:
+        hops: list[str] = [
+            hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()
+        ]
         if hops:
-            return hops[-min(settings.TRUSTED_PROXIES, len(hops))]
+            return hops[-min(proxies, len(hops))]
     return str(request.META.get("REMOTE_ADDR", ""))
 
 

@@ -60,7 +60,7 @@ class DatabaseWrapper(postgresql.DatabaseWrapper):
     def _cursor(self, name: str | None = None) -> Any:
         self.ensure_connection()
         self.follow_scope()
-        return super()._cursor(name)
+        return super()._cursor(name)  # type: ignore[misc]  # the stubs leave it out
 
     def follow_scope(self) -> None:
         """Makes the open connection's search_path the current scope's.

@@ -13,7 +13,7 @@ from tenancy.scope import current_schema
 
 
 class TenantIntrospection(DatabaseIntrospection):
-    def get_table_list(self, cursor: Any) -> list[TableInfo]:
+    def get_table_list(self, cursor: Any) -> list[TableInfo]:  # type: ignore[override]  # as Django's own
         """Tables and views of the current schema; their `type` is t (table), p (partitioned) or v (view)."""
         cursor.execute(
             """
