@@ -164,7 +164,7 @@ def _run_stack(var: Path, port: int, stack: ExitStack) -> None:
         MARK: str(var),
     }
     processes = parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes
-    with step("Database migrations"):
+    with step("Database: migrations, prices, spare schemas"):
         run(*_shell(processes.pop("release")), env=environment)
     logs = var / "log"
     logs.mkdir(exist_ok=True)
