@@ -36,10 +36,10 @@ class PepperedArgon2PasswordHasher(Argon2PasswordHasher):
         return super().decode(_inner(encoded))
 
     def must_update(self, encoded: str) -> bool:
-        return _pepper_id(encoded) != settings.AUTH_PEPPERS.current[0] or super().must_update(_inner(encoded))
+        return _pepper_id(encoded) != settings.AUTH_PEPPERS.current[0] or super().must_update(encoded)
 
     def safe_summary(self, encoded: str) -> dict[Any, Any]:
-        return {**super().safe_summary(_inner(encoded)), "pepper": _pepper_id(encoded)}
+        return {**super().safe_summary(encoded), "pepper": _pepper_id(encoded)}
 
 
 def _peppered(pepper: bytes, password: str) -> str:

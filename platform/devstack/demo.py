@@ -78,7 +78,7 @@ class Keepsake:
         return made
 
 
-def run(provider_keys: Mapping[str, str], *, email: str, folder: Path = FOLDER) -> dict[str, Any]:
+def run(provider_keys: Mapping[str, str], *, email: str, folder: Path) -> dict[str, Any]:
     """Makes the demo, or finds it; the dictionary that `manage.py demo --json` prints."""
     keepsake = Keepsake.load_or_make(folder, email)
     user = _sign_up(keepsake)
@@ -125,8 +125,8 @@ def _sign_up(keepsake: Keepsake) -> User:
         )
     if user.vault.id != account.vault_id:
         raise DemoError(
-            f"The account {user.email} is in the database, but what its user kept is not in {FOLDER}: "
-            "nobody can open its keys any more. Choose another address with --email."
+            f"The account {user.email} is in the database, but what its user kept is gone: nobody can open its "
+            "keys any more. Choose another address with --email."
         )
     return user
 

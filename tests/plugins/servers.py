@@ -22,11 +22,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     """A wrapper, because pytest-django's own hook is the first of the others."""
     os.environ["ENV_FILE"] = str(ROOT / "tests" / "settings.env")
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anyllm-tests-")))
-        if "DATABASE_URL" not in os.environ:
-            os.environ["DATABASE_URL"] = stack.enter_context(PostgresServer(folder / "postgres", durable=False)).url
-        if "REDIS_URL" not in os.environ:
-            os.environ["REDIS_URL"] = stack.enter_context(ValkeyServer(folder / "valkey", durable=False)).url
+        if missing := {"DATABASE_URL", "REDIS_URL"} - os.environ.keys():
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anyllm-tests-")))
+            if "DATABASE_URL" in missing:
+                postgres = PostgresServer(folder / "postgres", durable=False)
+                os.environ["DATABASE_URL"] = stack.enter_context(postgres).url
+            if "REDIS_URL" in missing:
+                os.environ["REDIS_URL"] = stack.enter_context(ValkeyServer(folder / "valkey", durable=False)).url
         # Runs even when the arguments turn out to be wrong and nothing is configured.
         early_config.add_cleanup(stack.pop_all().close)
     return (yield)

@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            made = demo.run(dict(options["provider_key"]), email=options["email"])
+            made = demo.run(dict(options["provider_key"]), email=options["email"], folder=demo.FOLDER)
         except (demo.DemoError, DomainError) as error:
             raise CommandError(str(error)) from error
         if options["json"]:
