@@ -122,7 +122,8 @@ class Answer:
 
 class Stack:
     """PostgreSQL and Valkey, both durable, a migrated database with organizations in it, and the programs of the
-    Procfile. Environment variables that the caller names come first. A context manager."""
+    Procfile. Environment variables that the caller names come first; a DATABASE_URL among them is used in place of a
+    PostgreSQL of our own. A context manager."""
 
     def __init__(self, folder: Path, *, tenants: int = 1, environment: Mapping[str, str] | None = None) -> None:
         self._stack = ExitStack()
@@ -142,14 +143,16 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
             **(environment or {}),
         }
-        self._commands = parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes
+        # Of the Procfile, by name.
+        self.commands: dict[str, str] = parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes
         self.tenants: list[Tenant] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(self.postgres)
+            if self.environment["DATABASE_URL"] == self.postgres.url:
+                stack.enter_context(self.postgres)
             stack.enter_context(self.valkey)
-            self._run("sh", "-c", f"exec {self._commands['release']} --verbosity 0")
+            self._run("sh", "-c", f"exec {self.commands['release']} --verbosity 0")
             setup = "import django; django.setup(); from tests.faults.prepare import main; main({})"
             made = self._run(sys.executable, "-c", setup.format(self._tenant_count))
             self.tenants = [Tenant(**tenant) for tenant in json.loads(made)]
@@ -170,7 +173,7 @@ class Stack:
         """A line of the Procfile, or another command under its name; not started, ended with the stack."""
         program = Program(
             name,
-            command or self._commands[name],
+            command or self.commands[name],
             {**self.environment, **environment},
             self._folder / f"{name}.log",
         )
@@ -178,12 +181,11 @@ class Stack:
         return program
 
     def request(
-        self, method: str, path: str, body: object = None, *, token: str | None = None, **headers: str
+        self, method: str, path: str, body: object = None, *, token: str | None = None, port: int | None = None
     ) -> Answer:
         """One request on a connection of its own. Raises OSError and HTTPException, as a client sees them."""
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=SECONDS)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        connection = http.client.HTTPConnection(HOST, port or self.port, timeout=SECONDS)
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
@@ -191,15 +193,15 @@ class Stack:
         finally:
             connection.close()
 
-    def is_ready(self) -> bool:
+    def is_ready(self, port: int | None = None) -> bool:
         """Whether web says that it can serve."""
         try:
-            return self.request("GET", "/readyz").status == http.client.OK
+            return self.request("GET", "/readyz", port=port).status == http.client.OK
         except (OSError, http.client.HTTPException):
             return False
 
     def query(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """Rows from the database, past the product."""
-        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
+        with psycopg.connect(self.environment["DATABASE_URL"], autocommit=True) as connection:
             cursor = connection.execute(sql, parameters)
             return [] if cursor.description is None else cursor.fetchall()

@@ -1,0 +1,107 @@
+"""The figures as plain text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+PARTS = ("web", "postgres", "client")
+READING = """\
+The ratio is to the empty view in the same round; a cold start is three requests. The last columns are
+processor time for one: of web, PostgreSQL and the load generator. 'By CPU' is the ratio of their sums,
+what is left of the ratio when nothing else runs on the machine and nobody waits for the disk."""
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as they need to be: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) if not number else cell.rjust(width) for number, (cell, width) in enumerate(cells))
+        for cells in (list(zip(row, widths, strict=True)) for row in [head, *rows])
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def claims(data: dict[str, Any]) -> str:
+    rows = [
+        [
+            case["name"],
+            f"{case['per_second']['median']:,.0f}",
+            _spread(case["ratio"]),
+            f"{case['processor_ratio']:.2f}",
+            _target(case),
+            f"{case['latency_ms']['p50']:.1f}",
+            f"{case['latency_ms']['p99']:.1f}",
+            *(f"{case['processor_ms'][part]:.2f}" if part in case["processor_ms"] else "-" for part in PARTS),
+        ]
+        for case in data["cases"]
+    ]
+    head = ["", "1/s", "ratio (min-max)", "by CPU", "target", "p50 ms", "p99 ms", *(f"{part} ms" for part in PARTS)]
+    alone, loaded = data["cold_start_steps"].values()
+    steps = [
+        [
+            name,
+            *(cell for step in (alone[name], loaded[name]) for cell in (f"{step['ms']:.2f}", f"{step['share']:.0%}")),
+        ]
+        for name in alone
+    ]
+    return "\n\n".join(
+        [
+            _conditions(data),
+            table(head, rows),
+            READING,
+            table(
+                ["a cold start's time", "one client ms", "share", f"{data['connections']} clients ms", "share"], steps
+            ),
+            f"Rows in the ledgers: {data['ledger']['rows']:,}; answers 201: {data['ledger']['answers_201']:,}.",
+        ]
+    )
+
+
+def servers(data: dict[str, Any]) -> str:
+    names = list(data["servers"][0]["cases"])
+    head = ["workers x threads", "MiB"]
+    for name in names:
+        head += [f"{name} 1/s", "ratio", "p99 ms"]
+    rows = []
+    for server in data["servers"]:
+        row = [server["name"], f"{server['memory_mib']:,}"]
+        for case in server["cases"].values():
+            row += [f"{case['per_second']:,.0f}", f"{case['ratio']:.2f}", f"{case['p99_ms']:.1f}"]
+        rows.append(row)
+    return f"{_conditions(data)}\n\n{table(head, rows)}\n\nRatios are to the empty view of the same server."
+
+
+def wrk(data: dict[str, Any]) -> str:
+    generators = data["generators"]
+    names = list(generators["ours"]["per_second"])
+    rows = [
+        [
+            generator,
+            *(f"{figures['per_second'][name]:,.0f}" for name in names),
+            f"{figures['ratio']:.3f}",
+        ]
+        for generator, figures in generators.items()
+    ]
+    return f"{_conditions(data)}\n\n{table(['', *(f'{name} 1/s' for name in names), 'ratio'], rows)}"
+
+
+def _conditions(data: dict[str, Any]) -> str:
+    load = data["load_average"]
+    others = f"other programs took {data['others_percent']} % of the processors"
+    lines = [
+        f"Machine      {data['machine']}",
+        f"Load         {data['rounds']} rounds of {data['seconds']:g} s, {data['connections']} connections",
+        f"Noise        load average {load['before']} before, {load['after']} after; {others}",
+    ]
+    if "server" in data:
+        lines.insert(1, f"Server       {data['server']}")
+    return "\n".join(lines)
+
+
+def _spread(spread: dict[str, float]) -> str:
+    return f"{spread['median']:.2f} ({spread['least']:.2f}-{spread['most']:.2f})"
+
+
+def _target(case: dict[str, Any]) -> str:
+    if "target" not in case:
+        return ""
+    return f"{case['target']:.2f} {'met' if case['is_met'] else 'missed'}"
