@@ -25,7 +25,7 @@ def encrypt(ring: KeyRing, aad: bytes, plaintext: bytes) -> bytes:
     return key_id.encode() + b"\0" + nonce + sealed
 
 
-def decrypt(ring: KeyRing, aad: bytes, stored: bytes) -> bytes:
+def decrypt(ring: KeyRing, aad: bytes, stored: bytes | memoryview) -> bytes:
     key_id, _, rest = bytes(stored).partition(b"\0")
     secret = ring.get(key_id.decode())
     if secret is None:
