@@ -56,7 +56,7 @@ class Supervisor:
     def run(self, name: str, command: str, environment: dict[str, str]) -> None:
         """Start a Procfile line, in a session of its own: a Ctrl-C reaches us, and we stop it in order."""
         process = subprocess.Popen(
-            _shell(command),
+            ["sh", "-c", f"exec {command}"],  # no shell stays in between, so signals reach the program
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -164,12 +164,12 @@ def _run_stack(var: Path, port: int, stack: ExitStack) -> None:
         MARK: str(var),
     }
     processes = parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes
-    with step("Database: migrations, prices, spare schemas"):
-        run(*_shell(processes.pop("release")), env=environment)
+    stack.callback(_end_left_over, var)
+    with step("Migrations, prices, schema pool"):
+        run("sh", "-c", processes.pop("release"), env=environment)
     logs = var / "log"
     logs.mkdir(exist_ok=True)
     supervisor = Supervisor(logs, sys.stdout)
-    stack.callback(_end_left_over, var)
     stack.callback(supervisor.stop)
     for server in servers.values():
         assert server.process is not None
@@ -179,11 +179,6 @@ def _run_stack(var: Path, port: int, stack: ExitStack) -> None:
     _wait_until_ready(supervisor, port)
     _show_box(port)
     _raise_ended(*supervisor.ended.get())
-
-
-def _shell(command: str) -> list[str]:
-    """A Procfile's line as a command. `exec`: no shell stays in between, so signals reach the program."""
-    return ["sh", "-c", f"exec {command}"]
 
 
 def _wait_until_ready(supervisor: Supervisor, port: int) -> None:
