@@ -1,0 +1,125 @@
+"""What a program does with `any-llm-sdk`. Runs in the release's own environment (answering.py).
+
+A call is {"provider", "model", "prompt", "key", "api_base"}; its result is the text and the tokens the caller sees.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Any
+
+import any_llm  # type: ignore[import-not-found]
+
+kept: list[Any] = []
+
+# One event loop for the process, as a program has that never mixes asyncio.run() with the blocking functions.
+loop = asyncio.new_event_loop()
+asyncio.set_event_loop(loop)
+
+
+def arguments(prompt: str, model: str, **rest: str) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": prompt}], **rest}
+
+
+def opened(provider: str, key: str, api_base: str, **rest: str) -> Any:
+    return any_llm.AnyLLM.create(provider, api_key=key, api_base=api_base, **rest)
+
+
+def shown(completion: Any) -> dict[str, Any]:
+    usage = completion.usage
+    return {
+        "text": completion.choices[0].message.content,
+        "model": completion.model,
+        "tokens": [usage.prompt_tokens, usage.completion_tokens],
+    }
+
+
+def shown_stream(chunks: list[Any]) -> dict[str, Any]:
+    usage = chunks[-1].usage
+    return {
+        "text": "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices),
+        "model": chunks[-1].model,
+        "tokens": usage and [usage.prompt_tokens, usage.completion_tokens],
+    }
+
+
+def blocking(call: dict[str, str], **options: Any) -> dict[str, Any]:
+    return shown(any_llm.completion(**_call(call), **options))
+
+
+def blocking_stream(call: dict[str, str], **options: Any) -> dict[str, Any]:
+    return shown_stream(list(any_llm.completion(**_call(call), stream=True, **options)))
+
+
+def awaited(call: dict[str, str], **options: Any) -> dict[str, Any]:
+    return shown(loop.run_until_complete(any_llm.acompletion(**_call(call), **options)))
+
+
+def awaited_stream(call: dict[str, str], **options: Any) -> dict[str, Any]:
+    async def run() -> list[Any]:
+        return [chunk async for chunk in await any_llm.acompletion(**_call(call), stream=True, **options)]
+
+    return shown_stream(loop.run_until_complete(run()))
+
+
+def threads(calls: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """All at once, in a thread each."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(blocking, calls))
+
+
+def gather(calls: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """All at once, on one provider object; every other one is a stream."""
+    first = calls[0]
+    shared = opened(first["provider"], first["key"], first["api_base"])
+
+    async def plain(call: dict[str, str]) -> dict[str, Any]:
+        return shown(await shared.acompletion(**arguments(call["prompt"], call["model"])))
+
+    async def stream(call: dict[str, str]) -> dict[str, Any]:
+        options = {"stream": True, "stream_options": {"include_usage": True}}
+        chunks = await shared.acompletion(**arguments(call["prompt"], call["model"]), **options)
+        return shown_stream([chunk async for chunk in chunks])
+
+    async def run() -> list[dict[str, Any]]:
+        return await asyncio.gather(*((stream if n % 2 else plain)(call) for n, call in enumerate(calls)))
+
+    return loop.run_until_complete(run())
+
+
+def call_and_keep(call: dict[str, str], **options: str) -> dict[str, Any]:
+    """Keeps the provider object, for `call_again` to go on with."""
+    kept[:] = [opened(call["provider"], call["key"], call["api_base"], **options)]
+    return call_again(call)
+
+
+def call_again(call: dict[str, str]) -> dict[str, Any]:
+    # Awaited: the blocking form of the oldest release hides a RuntimeError behind one of its own.
+    return shown(loop.run_until_complete(kept[0].acompletion(**arguments(call["prompt"], call["model"]))))
+
+
+def open_only(call: dict[str, str]) -> None:
+    opened(call["provider"], call["key"], call["api_base"])
+
+
+def _call(call: dict[str, str]) -> dict[str, Any]:
+    return {
+        **arguments(call["prompt"], call["model"]),
+        "provider": call["provider"],
+        "api_key": call["key"],
+        "api_base": call["api_base"],
+    }
+
+
+COMMANDS = {
+    "version": lambda: version("any-llm-sdk"),
+    "blocking": blocking,
+    "blocking_stream": blocking_stream,
+    "awaited": awaited,
+    "awaited_stream": awaited_stream,
+    "threads": threads,
+    "gather": gather,
+    "call_and_keep": call_and_keep,
+    "call_again": call_again,
+    "open_only": open_only,
+}
