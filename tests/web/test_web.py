@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from tenancy import tenant_scope
 from tests.cast import Workspace
-from web import callers, health
+from web import callers, checks, health
 from web.logs import JsonFormatter, request_id, scrub
 
 SECRETS = [
@@ -197,3 +197,23 @@ def test_failures_are_counted_by_purpose_and_address() -> None:
     assert not callers.too_many_failures(one, "another", 1)
     # The third of a minute, even if the minute ended after the first.
     assert callers.too_many_failures(one, "test", 1) or callers.too_many_failures(one, "test", 1)
+
+
+@pytest.mark.parametrize(
+    ("site_url", "allowed", "expected"),
+    [
+        ("http://127.0.0.1:8000", ["127.0.0.1"], []),
+        ("https://keys.example.com", ["keys.example.com"], []),
+        ("http://keys.example.com", ["keys.example.com"], ["web.W001"]),
+        ("https://keys.example.com", ["other.example.com"], ["web.E002"]),
+        ("https://keys.example.com/api/v1", ["keys.example.com"], ["web.E001"]),
+        ("keys.example.com", ["keys.example.com"], ["web.E001"]),
+    ],
+)
+def test_the_address_that_sdks_are_told_is_checked(
+    settings: Settings, site_url: str, allowed: list[str], expected: list[str]
+) -> None:
+    settings.SITE_URL, settings.ALLOWED_HOSTS = site_url, allowed
+    messages = list(checks.check_site_url(None))
+    assert [message.id for message in messages] == expected
+    assert all(message.hint for message in messages)
