@@ -166,6 +166,16 @@ def test_a_provider_without_a_key(sdk: Sdk, tenant: Tenant) -> None:
     assert tenant.new_usage() == []
 
 
+def test_when_the_provider_key_is_fetched(sdk: Sdk, tenant: Tenant) -> None:
+    """Making the object of a provider without a key fails where the key is fetched at once."""
+    call = tenant.call(provider="openrouter")
+    if sdk.release.fetches_at_once:
+        with pytest.raises(RemoteError, match=r"status: 404|This project has no provider key"):
+            sdk.driver.ask("open_only", call=call)
+    else:
+        assert sdk.driver.ask("open_only", call=call) is None
+
+
 def test_a_key_retired_between_two_calls(sdk: Sdk, tenant: Tenant) -> None:
     """An opened provider key stays in the SDK's memory, so the provider is called once more: that call fails when it
     is reported. Whoever starts anew gets no provider key."""
