@@ -4,12 +4,15 @@ from django.urls import include, path
 
 from web import health, views
 
+sdk_endpoints = [path("", include("apps.sdk.urls")), path("", include("apps.ledger.urls"))]
+
 urlpatterns = [
     path("", views.landing, name="landing"),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
-    path("api/v1/", include("apps.sdk.urls")),
-    path("api/v1/", include("apps.ledger.urls")),
+    path("api/v1/", include(sdk_endpoints)),
+    # Releases before 1.9 append /api/v1 to an address that their users may have copied with it.
+    path("api/v1/api/v1/", include(sdk_endpoints)),
 ]
 
 handler400 = views.bad_request

@@ -336,6 +336,14 @@ def test_slashes_are_part_of_the_contract_and_nothing_redirects(db: None) -> Non
         assert set(answer.json()) == {"detail", "code"}
 
 
+def test_an_address_that_already_ends_in_api_v1_works_in_old_releases(acme: Workspace) -> None:
+    """They append the path once more."""
+    acme.add_provider_key("openai", "sk-acme")
+    assert post("/api/v1/auth/", {"encryption_key": b64(acme.key.public)}).status_code == 200
+    answer = Client().get("/api/v1/api/v1/provider-keys/openai", headers=acme.sdk().header_pair())
+    assert answer.status_code == 200
+
+
 def test_an_address_that_only_fails_hears_429_and_a_proof_still_counts(acme: Workspace, settings: Settings) -> None:
     settings.SDK_FAILURES_PER_MINUTE = 3
     unknown = {"encryption_key": b64(ProjectKeyPair().public)}
