@@ -60,12 +60,13 @@ APPEND_SLASH = False
 MIDDLEWARE = [
     "web.middleware.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # For pages only: what programs call has no session, no form and no frame.
+    "web.middleware.WhiteNoiseMiddleware",
+    "web.middleware.SessionMiddleware",
+    "web.middleware.CsrfViewMiddleware",
+    "web.middleware.AuthenticationMiddleware",
+    "web.middleware.MessageMiddleware",
+    "web.middleware.XFrameOptionsMiddleware",
 ]
 
 TEMPLATES = [

@@ -120,6 +120,9 @@ class Statement:
 def _check(server: pq.abc.PGconn, result: pq.abc.PGresult) -> pq.abc.PGresult:
     if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
         return result
-    if server.status == ConnStatus.BAD:
-        raise psycopg.OperationalError("The connection to the database is lost.")
-    raise errors.error_from_result(result)
+    error = errors.error_from_result(result)
+    if server.status == ConnStatus.BAD or error.sqlstate is None:
+        # What has no SQLSTATE comes from libpq, not from the server: the server went away while it was asked.
+        server.finish()
+        raise psycopg.OperationalError("The connection to the database is lost.") from error
+    raise error

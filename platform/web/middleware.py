@@ -1,13 +1,20 @@
-"""The outermost middleware: an id for each request, a log line for each answer."""
+"""The outermost middleware, an id for each request and a log line for each answer; and Django's own for pages, which
+the endpoints that programs call do without."""
 
 import logging
 import re
+import secrets
 import time
 from collections.abc import Callable
 
+import whitenoise.middleware
+from django.contrib.auth import middleware as auth
+from django.contrib.messages import middleware as messages
+from django.contrib.sessions import middleware as sessions
 from django.http import HttpRequest, HttpResponse
-from uuid_utils.compat import uuid7
+from django.middleware import clickjacking, csrf
 
+from web.errors import is_api
 from web.logs import request_id
 
 logger = logging.getLogger("request")
@@ -26,7 +33,7 @@ class RequestContextMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
-        token = request_id.set(given if GIVEN_ID.fullmatch(given) else uuid7().hex)
+        token = request_id.set(given if GIVEN_ID.fullmatch(given) else secrets.token_hex(16))
         started = time.perf_counter()
         try:
             response = self.get_response(request)
@@ -48,3 +55,33 @@ class RequestContextMiddleware:
             return response
         finally:
             request_id.reset(token)
+
+
+class PagesOnly:
+    """Mixed into a middleware, lets requests of programs pass it by. Together these cost as much as a key release."""
+
+    get_response: Callable[[HttpRequest], HttpResponse]
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if is_api(request):
+            return self.get_response(request)
+        response: HttpResponse = super().__call__(request)  # type: ignore[misc]  # the middleware mixed with
+        return response
+
+
+class WhiteNoiseMiddleware(PagesOnly, whitenoise.middleware.WhiteNoiseMiddleware): ...
+
+
+class SessionMiddleware(PagesOnly, sessions.SessionMiddleware): ...
+
+
+class CsrfViewMiddleware(PagesOnly, csrf.CsrfViewMiddleware): ...
+
+
+class AuthenticationMiddleware(PagesOnly, auth.AuthenticationMiddleware): ...
+
+
+class MessageMiddleware(PagesOnly, messages.MessageMiddleware): ...
+
+
+class XFrameOptionsMiddleware(PagesOnly, clickjacking.XFrameOptionsMiddleware): ...

@@ -48,8 +48,10 @@ class DatabaseWrapper(postgresql.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
-        # Start where a connection without a scope belongs, so that the first statement needs no SET.
-        params["options"] = f"{params.get('options', '')} -c search_path={PUBLIC}".strip()
+        # Start where a connection without a scope belongs, so that the first statement needs no SET. What tenancy.sql
+        # prepares looks rows up by their keys: the first plan is as good as the sixth, which would be the first kept.
+        options = f"-c search_path={PUBLIC} -c plan_cache_mode=force_generic_plan"
+        params["options"] = f"{params.get('options', '')} {options}".strip()
         return params
 
     def connect(self) -> None:
