@@ -1,4 +1,4 @@
-"""`python -m benchmarks [servers | wrk] [--json]`."""
+"""`python -m benchmarks [organizations | servers | wrk] [--json]`."""
 
 import argparse
 import importlib.util
@@ -122,11 +122,10 @@ def claims(options: argparse.Namespace) -> dict[str, object]:
             cases.release(RELEASE + many, stack.tenants),
             cases.Events(EVENT + many, stack.tenants),
         ]
-        targets = TARGETS | {name + many: target for name, target in TARGETS.items()}
         web = start(stack, "web", web_command(stack), stack.port)
         meter = Meter(stack, generator, web, stack.port, options.connections)
         noise = Noise()
-        figures = in_turns(meter, measured, targets, rounds=options.rounds, seconds=options.seconds, progress=say)
+        figures = in_turns(meter, measured, TARGETS, rounds=options.rounds, seconds=options.seconds, progress=say)
         generator.connect(stack.port, 1)
         alone, _ = meter.run(cases.ColdStart(COLD_START, first[0]), options.seconds)
         rows = check(stack, meter.sent)
@@ -316,9 +315,16 @@ def wrk(options: argparse.Namespace) -> dict[str, object]:
         }
 
 
+def ready(options: argparse.Namespace) -> dict[str, object]:
+    """An organization's way to being ready; one process, nothing else running."""
+    with stack_of(1) as stack:
+        measured: dict[str, object] = json.loads(stack.run("benchmarks.organizations", 3 * options.rounds))
+    return measured
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("claims", "servers", "wrk"), default="claims")
+    parser.add_argument("what", nargs="?", choices=("claims", "organizations", "servers", "wrk"), default="claims")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=7)
@@ -327,6 +333,7 @@ def main() -> None:
     options = parser.parse_args()
     measure, text = {
         "claims": (claims, report.claims),
+        "organizations": (ready, report.organizations),
         "servers": (servers, report.servers),
         "wrk": (wrk, report.wrk),
     }[options.what]

@@ -56,6 +56,16 @@ def claims(data: dict[str, Any]) -> str:
     )
 
 
+def organizations(data: dict[str, dict[str, float]]) -> str:
+    """Milliseconds until an organization is ready, and the ratio to making its schema by migrations."""
+    reference = data["schema by migrations"]["median_ms"]
+    rows = [
+        [name, f"{one['median_ms']:.1f}", f"{one['most_ms']:.1f}", f"{one['median_ms'] / reference:.3f}"]
+        for name, one in data.items()
+    ]
+    return table(["an organization is ready", "median ms", "most ms", "ratio to migrations"], rows)
+
+
 def servers(data: dict[str, Any]) -> str:
     names = list(data["servers"][0]["cases"])
     head = ["workers x threads", "MiB"]

@@ -60,8 +60,8 @@ APPEND_SLASH = False
 MIDDLEWARE = [
     "web.middleware.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     # For pages only: what programs call has no session, no form and no frame.
-    "web.middleware.WhiteNoiseMiddleware",
     "web.middleware.SessionMiddleware",
     "web.middleware.CsrfViewMiddleware",
     "web.middleware.AuthenticationMiddleware",

@@ -5,14 +5,15 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-import whitenoise.middleware
 from django.contrib.auth import middleware as auth
 from django.contrib.messages import middleware as messages
 from django.contrib.sessions import middleware as sessions
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.middleware import clickjacking, csrf
+from django.utils.deprecation import MiddlewareMixin
 
 from web.errors import is_api
 from web.logs import request_id
@@ -57,19 +58,12 @@ class RequestContextMiddleware:
             request_id.reset(token)
 
 
-class PagesOnly:
-    """Mixed into a middleware, lets requests of programs pass it by. Together these cost as much as a key release."""
+class PagesOnly(MiddlewareMixin):
+    """Put before a middleware of Django's, lets requests of programs pass it by. Together these cost as much as a key
+    release does."""
 
-    get_response: Callable[[HttpRequest], HttpResponse]
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        if is_api(request):
-            return self.get_response(request)
-        response: HttpResponse = super().__call__(request)  # type: ignore[misc]  # the middleware mixed with
-        return response
-
-
-class WhiteNoiseMiddleware(PagesOnly, whitenoise.middleware.WhiteNoiseMiddleware): ...
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        return self.get_response(request) if is_api(request) else super().__call__(request)
 
 
 class SessionMiddleware(PagesOnly, sessions.SessionMiddleware): ...

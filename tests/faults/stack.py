@@ -152,15 +152,20 @@ class Stack:
             if self.environment["DATABASE_URL"] == self.postgres.url:
                 stack.enter_context(self.postgres)
             stack.enter_context(self.valkey)
-            self._run("sh", "-c", f"exec {self.commands['release']} --verbosity 0")
-            setup = "import django; django.setup(); from tests.faults.prepare import main; main({})"
-            made = self._run(sys.executable, "-c", setup.format(self._tenant_count))
+            self._run("sh", "-c", f"{self.commands['release']} --verbosity 0")
+            made = self.run("tests.faults.prepare", self._tenant_count)
             self.tenants = [Tenant(**tenant) for tenant in json.loads(made)]
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def run(self, module: str, number: int) -> str:
+        """What `main(number)` of a module prints, in a process with this stack's settings."""
+        return self._run(
+            sys.executable, "-c", f"import django; django.setup(); from {module} import main; main({number})"
+        )
 
     def _run(self, *command: str) -> str:
         environment = {"DJANGO_SETTINGS_MODULE": "config.settings", **self.environment}
