@@ -23,7 +23,7 @@ import psutil
 from benchmarks import cases, report
 from benchmarks.client import HOST, Case, LoadGenerator, Sample
 from benchmarks.measure import Figures, Meter, Spread, in_turns
-from devstack.servers import _free_port
+from devstack.servers import free_port
 from tests.faults.stack import Program, Stack, wait_until
 
 EMPTY, RELEASE, EVENT, COLD_START = "empty view", "key release", "usage event", "cold start"
@@ -213,7 +213,7 @@ def servers(options: argparse.Namespace) -> dict[str, object]:
         meters: dict[str, Meter] = {}
         memory: dict[str, Program] = {}
         for candidate in candidates(stack):
-            port = _free_port()
+            port = free_port()
             web = start(
                 stack,
                 candidate.name,

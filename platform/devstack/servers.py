@@ -289,7 +289,7 @@ class ValkeyServer(Server):
 
     def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
         super().__init__(data_dir, durable=durable)
-        self._port = _free_port()
+        self._port = free_port()
         self._password = secrets.token_urlsafe(24)
 
     @property
@@ -328,11 +328,11 @@ def end(processes: list[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    while not all(_is_gone(process) for process in processes):
+    while not all(is_gone(process) for process in processes):
         time.sleep(0.01)
 
 
-def _is_gone(process: psutil.Process) -> bool:
+def is_gone(process: psutil.Process) -> bool:
     """A zombie counts, which its parent has yet to collect, once it was the last of its threads."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
@@ -361,7 +361,7 @@ def _private_folder(path: Path) -> None:
         raise ServerError(f"{path} is not a folder of this user alone; remove it and start again.")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port of 127.0.0.1 that is free, below the range that outgoing connections take theirs from, so that
     it can be had again after a restart."""
     while True:

@@ -73,7 +73,7 @@ def platform(folder: Path) -> Iterator[Platform]:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
     with ExitStack() as stack:
         url = stack.enter_context(_database(f"contract_{worker}_{os.getpid()}"))
-        port = _free_port()
+        port = free_port()
         origin = f"http://{HOST}:{port}"
         environment = {
             **os.environ,
@@ -127,7 +127,7 @@ def _redis_of(worker: str) -> str:
     return urlunsplit(urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{number}"))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Free now, and below the range that outgoing connections take theirs from, so that it stays so."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)

@@ -19,7 +19,7 @@ from honcho.environ import parse_procfile
 
 from config.env import ROOT
 from devstack.browser import ProjectKeyPair
-from devstack.servers import PostgresServer, ValkeyServer, _free_port, end
+from devstack.servers import PostgresServer, ValkeyServer, end, free_port
 
 HOST = "127.0.0.1"
 SECONDS = 30.0
@@ -131,7 +131,7 @@ class Stack:
         self._tenant_count = tenants
         self.postgres = PostgresServer(folder / "postgres", durable=True)
         self.valkey = ValkeyServer(folder / "valkey", durable=True)
-        self.port = _free_port()
+        self.port = free_port()
         self.environment = {
             **os.environ,
             "ENV_FILE": str(ROOT / "tests" / "settings.env"),

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from cryptokit.encoding import b64
-from devstack.servers import _is_gone, end
+from devstack.servers import end, is_gone
 from tests.faults.load import Event, Load, check_ledger
 from tests.faults.stack import Program, Stack, Tenant, wait_until
 
@@ -22,7 +22,7 @@ def kill_postmaster(stack: Stack) -> None:
     postmaster = psutil.Process(stack.postgres.pid)
     children = postmaster.children(recursive=True)
     end([postmaster])
-    wait_until(lambda: all(map(_is_gone, children)), "its children have ended")
+    wait_until(lambda: all(map(is_gone, children)), "its children have ended")
     stack.postgres.kill()
     stack.postgres.start()
 

@@ -41,7 +41,7 @@ def test_a_task_without_an_organization_is_refused_when_queued_and_when_run(db: 
         shared.delay(organization_id=uuid.uuid4())
 
 
-def test_a_task_of_an_organization_that_is_gone_or_not_ready_fails(acme: Workspace) -> None:
+def test_a_task_of_an_organization_thatis_gone_or_not_ready_fails(acme: Workspace) -> None:
     with pytest.raises(Organization.DoesNotExist):
         count_projects(organization_id=uuid.uuid4(), name="production")
     Organization.objects.filter(pk=acme.organization.pk).update(status=Organization.Status.SUSPENDED)
