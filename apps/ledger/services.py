@@ -162,12 +162,10 @@ def _row(caller: Caller, event: UsageEventBody, now: datetime) -> NewRow:
 
 
 def _rate(event: UsageEventBody, input_tokens: int | None, output_tokens: int | None, at: datetime) -> Rating:
-    meters = {}
-    if input_tokens is not None:
-        meters[Meter.INPUT] = input_tokens
-    if output_tokens is not None:
-        meters[Meter.OUTPUT] = output_tokens
-    return rate(event.provider, event.model, meters, at)
+    """One count without the other is missing usage: half a cost would pass for the whole."""
+    if input_tokens is None or output_tokens is None:
+        return rate(event.provider, event.model, {}, at)
+    return rate(event.provider, event.model, {Meter.INPUT: input_tokens, Meter.OUTPUT: output_tokens}, at)
 
 
 def _count(sent: int | str | None, field: str) -> int | None:

@@ -101,8 +101,10 @@ def test_an_unknown_model_is_unpriced_and_never_free(reporter: Reporter) -> None
     assert (row.price_status, row.price_reason) == ("unpriced", "unknown_model")
 
 
-def test_a_call_without_counts_is_unpriced(reporter: Reporter) -> None:
-    assert reporter.post(reporter.event(data={"input_tokens": None, "output_tokens": None})).status_code == 201
+@pytest.mark.parametrize("counts", [(None, None), ("5", "None"), (None, 5)])
+def test_a_call_without_its_counts_is_unpriced(reporter: Reporter, counts: tuple[Any, Any]) -> None:
+    data = {"input_tokens": counts[0], "output_tokens": counts[1]}
+    assert reporter.post(reporter.event(data=data)).status_code == 201
     (row,) = reporter.rows()
     assert (row.cost, row.price_status, row.price_reason) == (None, "unpriced", "missing_usage")
 
