@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.directory.services import retire_key
 from apps.ledger.group_commit import GroupCommit
@@ -239,6 +239,14 @@ def test_fields_we_do_not_know_are_passed_over_and_not_kept(reporter: Reporter) 
     with tenant_scope(reporter.workspace.organization), connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM ledger_usageevent e WHERE e::text LIKE %s", [f"%{canary}%"])
         assert cursor.fetchone() == (0,)
+
+
+def test_inside_a_transaction_nothing_can_be_acknowledged(reporter: Reporter) -> None:
+    """Its commit comes later, and takes along what other threads were told is stored."""
+    with transaction.atomic():
+        answer = reporter.post(reporter.event())
+    assert answer.status_code == 500
+    assert reporter.rows() == []
 
 
 def test_many_at_once_with_repeats_are_each_stored_once(committed: tuple[Workspace, Workspace]) -> None:
