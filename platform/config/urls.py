@@ -1,6 +1,6 @@
 """Every URL. Those below /api/v1 and /v1 are a contract with released SDKs: exactly as written, no redirects."""
 
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from web import health, views
 
@@ -13,8 +13,8 @@ urlpatterns = [
     path("api/v1/", include(sdk_endpoints)),
     # Releases before 1.9 append /api/v1 to an address that their users may have copied with it.
     path("api/v1/api/v1/", include(sdk_endpoints)),
+    re_path(r"^(?:api|v1)/", views.no_endpoint),
 ]
 
 handler400 = views.bad_request
-handler404 = views.not_found
 handler500 = views.server_error

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 
 from web.errors import error_response, is_api
 
@@ -16,10 +17,10 @@ def landing(request: HttpRequest) -> HttpResponse:
     )
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if is_api(request):
-        return error_response(404, "not_found", f"There is no {request.path}. Trailing slashes matter.")
-    return defaults.page_not_found(request, exception)
+@csrf_exempt  # it does nothing: a program that posts to a wrong path shall hear that, not of a form's token
+def no_endpoint(request: HttpRequest) -> HttpResponse:
+    """For every path of programs that is nothing: JSON, in development too, and never a redirect."""
+    return error_response(404, "not_found", f"There is no {request.path}. Trailing slashes matter.")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

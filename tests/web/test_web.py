@@ -102,9 +102,13 @@ def test_a_made_up_request_id_is_replaced(db: None) -> None:
 
 def test_unknown_paths_answer_programs_in_json_and_people_in_html(db: None, settings: Settings) -> None:
     settings.STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
-    answer = Client().get("/api/v1/nothing")
-    assert answer.status_code == 404
-    assert answer.json() == {"detail": "There is no /api/v1/nothing. Trailing slashes matter.", "code": "not_found"}
+    for debug in (False, True):
+        settings.DEBUG = debug
+        for answer in (Client().get("/api/v1/nothing"), Client(enforce_csrf_checks=True).post("/api/v1/nothing", {})):
+            assert answer.status_code == 404
+            assert answer.json()["code"] == "not_found"
+            assert answer.json()["detail"] == "There is no /api/v1/nothing. Trailing slashes matter."
+    settings.DEBUG = False
     page = Client().get("/nothing")
     assert page.status_code == 404
     assert page["Content-Type"].startswith("text/html")
