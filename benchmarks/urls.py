@@ -11,4 +11,4 @@ def empty(_request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [*urls.urlpatterns, path("benchmarks/empty", empty)]
-handler400, handler404, handler500 = urls.handler400, urls.handler404, urls.handler500
+handler400, handler500 = urls.handler400, urls.handler500
