@@ -22,7 +22,7 @@ import psutil
 
 from benchmarks import cases, report
 from benchmarks.client import HOST, Case, LoadGenerator, Sample
-from benchmarks.measure import Figures, Meter, Spread, in_turns
+from benchmarks.measure import Figures, Meter, Spread, in_turns, tree_seconds
 from devstack.servers import free_port
 from tests.faults.stack import Program, Stack, wait_until
 
@@ -45,7 +45,7 @@ class Noise:
 
     def __init__(self) -> None:
         self.load_before = os.getloadavg()[0]
-        self._busy, self._mine, self._at = self._now(), self._ours(), time.monotonic()
+        self._busy, self._mine, self._at = self._now(), tree_seconds(os.getpid()), time.monotonic()
 
     def report(self) -> dict[str, object]:
         seconds = (time.monotonic() - self._at) * (os.cpu_count() or 1)
@@ -53,7 +53,7 @@ class Noise:
             "machine": f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}",
             "load_average": {"before": round(self.load_before, 2), "after": round(os.getloadavg()[0], 2)},
             "others_percent": round(
-                100 * max(0.0, self._now() - self._busy - (self._ours() - self._mine)) / seconds, 1
+                100 * max(0.0, self._now() - self._busy - (tree_seconds(os.getpid()) - self._mine)) / seconds, 1
             ),
         }
 
@@ -61,13 +61,6 @@ class Noise:
     def _now() -> float:
         times = psutil.cpu_times()
         return float(times.user + times.nice + times.system)
-
-    @staticmethod
-    def _ours() -> float:
-        mine = psutil.Process()
-        return sum(
-            process.cpu_times().user + process.cpu_times().system for process in [mine, *mine.children(recursive=True)]
-        )
 
 
 @contextmanager
