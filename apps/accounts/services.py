@@ -13,11 +13,11 @@ from django.db.utils import IntegrityError
 from apps.accounts.models import UnlockMethod, User, Vault, canonical_email
 from cryptokit import at_rest, statements
 from cryptokit.encoding import b64, ctx
+from cryptokit.envelopes import WRAPPED_KEY
 from cryptokit.public_keys import InvalidPublicKeyError, admit_public_key
 from web.errors import DomainError
 
 AUTH_SECRET = re.compile(r"as1\.[A-Za-z0-9_-]{43}")
-WRAPPED_SEED = re.compile(r"W1\.[A-Za-z0-9_-]{139}")
 KDF_VERSIONS = frozenset({"a1"})
 
 
@@ -75,7 +75,7 @@ def create_account(
     if (
         unlock.kdf not in KDF_VERSIONS
         or unlock.salt != prelogin_salt(email)
-        or not WRAPPED_SEED.fullmatch(unlock.envelope)
+        or not WRAPPED_KEY.fullmatch(unlock.envelope)
     ):
         raise AccountError("The password unlock method is malformed. Reload the page and try again.")
     try:

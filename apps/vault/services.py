@@ -12,10 +12,10 @@ from apps.projects.models import Project
 from apps.vault.models import Box, Grant, ProviderKey
 from cryptokit import sealed_box, statements
 from cryptokit.encoding import b64_decode
+from cryptokit.envelopes import WRAPPED_KEY
 from web.errors import DomainError
 
 PROVIDER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-SELF_GRANT = re.compile(r"W1\.[A-Za-z0-9_-]{139}")
 # A sealed provider key of 8 KiB.
 LONGEST_BOX = 8 * 1024 + sealed_box.OVERHEAD
 
@@ -120,7 +120,7 @@ def check_boxes(*, project: Project, provider: str, boxes: Sequence[SignedBox], 
 
 def store_self_grant(*, project: Project, generation: int, vault: Vault, envelope: str) -> Grant:
     """A member's own wrap of a project's private key; replaces the one they had for this generation."""
-    if not SELF_GRANT.fullmatch(envelope):
+    if not WRAPPED_KEY.fullmatch(envelope):
         raise VaultError("The grant is malformed. Reload the page and try again.")
     grant, _ = Grant.objects.update_or_create(
         project=project,

@@ -6,7 +6,6 @@ the services get what a browser would send. Running it again finds what it made 
 """
 
 import json
-import os
 import secrets
 import uuid
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from config.env import ROOT
 from cryptokit import statements
 from cryptokit.encoding import b64_decode
 from devstack.browser import KDF, Account, PasswordKeys, ProjectKeyPair, wrap
+from devstack.private_file import write_private
 from tenancy import tenant_scope
 
 FOLDER = ROOT / "var" / "demo"
@@ -61,6 +61,8 @@ class Keepsake:
             )
         made = cls(email, secrets.token_urlsafe(16), Account.new(), ProjectKeyPair())
         # Kept before anything is stored on the server: dying half-way must not leave keys that nobody can open.
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
         write_private(
             path,
             json.dumps(
@@ -157,15 +159,3 @@ def _put_provider_key(keepsake: Keepsake, user: User, project: Project, provider
         add_provider_key(project=project, provider=provider, boxes=boxes, signer=user.vault)
     else:
         replace_provider_key(provider_key=current, expected_version=current.version, boxes=boxes, signer=user.vault)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner can read, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.chmod(0o700)
-    temporary = path.with_suffix(".new")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

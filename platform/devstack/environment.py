@@ -1,12 +1,11 @@
 """`var/dev.env`: the settings of this clone's development stack, and secrets made once for it."""
 
 import base64
-import os
 import secrets
-import tempfile
 from pathlib import Path
 
 from config.env import read_env_file
+from devstack.private_file import write_private
 
 KEY_RINGS = ("SDK_TOKEN_KEYS", "AUTH_PEPPERS", "VAULT_AT_REST_KEYS", "PRELOGIN_KEYS")
 HEADER = """\
@@ -34,14 +33,4 @@ def write_environment(path: Path, *, port: int, database_url: str | None = None,
         **{name: url for name, url in urls.items() if url is not None},
     }
     text = HEADER + "".join(f"{name}={value}\n" for name, value in values.items())
-    # mkstemp's file has mode 0600; in the same folder, so that the rename is atomic.
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink()
-        raise
+    write_private(path, text)

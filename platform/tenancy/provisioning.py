@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from tenancy.ids import new_schema_name
@@ -46,10 +45,7 @@ def build_schema() -> TenantSchema:
             recorder = MigrationRecorder(connection)
             recorder.ensure_schema()
             recorder.migration_qs.bulk_create(
-                [
-                    recorder.Migration(app=app, name=migration)
-                    for app, migration in tenant_migrations(MigrationLoader(None))
-                ]
+                [recorder.Migration(app=app, name=migration) for app, migration in tenant_migrations()]
             )
     return TenantSchema(name, current_version())
 

@@ -14,16 +14,17 @@ def tenant_app_labels() -> frozenset[str]:
     return frozenset(config.label for config in apps.get_app_configs() if config.name in settings.TENANT_APPS)
 
 
-def tenant_migrations(loader: MigrationLoader) -> list[tuple[str, str]]:
+@cache
+def tenant_migrations() -> tuple[tuple[str, str], ...]:
     """(app label, name) of every migration on disk that belongs in a tenant schema, sorted."""
     labels = tenant_app_labels()
-    return sorted(key for key in loader.disk_migrations if key[0] in labels)
+    return tuple(sorted(key for key in MigrationLoader(None).disk_migrations if key[0] in labels))
 
 
 @cache
 def current_version() -> str:
     """SHA-256 (hex) over the names of the tenant migrations this code has."""
-    names = "\n".join(f"{app}.{name}" for app, name in tenant_migrations(MigrationLoader(None)))
+    names = "\n".join(f"{app}.{name}" for app, name in tenant_migrations())
     return hashlib.sha256(names.encode()).hexdigest()
 
 
