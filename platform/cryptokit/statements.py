@@ -37,6 +37,40 @@ def unlock_update(vault: uuid.UUID, account_key_version: int, unlock: uuid.UUID,
     return ctx("unlock-update", vault, account_key_version, unlock, kind, hashlib.sha256(envelope.encode()).digest())
 
 
+def grant_context(
+    organization: uuid.UUID,
+    project: uuid.UUID,
+    generation: int,
+    project_public: bytes,
+    *,
+    recipient: uuid.UUID,
+    recipient_version: int,
+    recipient_x25519_public: bytes,
+    sender: uuid.UUID,
+    sender_version: int,
+    sender_ed25519_public: bytes,
+) -> bytes:
+    """Everything a `G1` grant is bound to: which key, to whom, from whom. Parties are vault, key version and key."""
+    return ctx(
+        "grant",
+        organization,
+        project,
+        generation,
+        project_public,
+        recipient,
+        recipient_version,
+        recipient_x25519_public,
+        sender,
+        sender_version,
+        sender_ed25519_public,
+    )
+
+
+def grant_signature(context: bytes, body: bytes) -> bytes:
+    """This grant's body (112 bytes) was made by the sender for this context."""
+    return ctx("G1-sig", context, hashlib.sha256(body).digest())
+
+
 def is_signed(statement: bytes, signature: bytes, ed25519_public: bytes) -> bool:
     """Whether `signature` (64 bytes) over `statement` is by the holder of `ed25519_public` (32 bytes)."""
     if len(signature) != 64 or len(ed25519_public) != 32:

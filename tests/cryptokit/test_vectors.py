@@ -4,16 +4,31 @@ import hashlib
 import hmac
 import json
 import uuid
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nacl.bindings
 import pytest
 
-from cryptokit import sealed_box, statements
+from cryptokit import envelopes, sealed_box, statements
 from cryptokit.encoding import b64, b64_decode, b64u_decode, ctx
 from cryptokit.public_keys import InvalidPublicKeyError, admit_public_key
-from devstack.browser import Account, PasswordKeys, ProjectKeyPair, WrapError, derive, hkdf, unwrap, wrap
+from devstack.browser import (
+    Account,
+    Identity,
+    PasswordKeys,
+    ProjectKeyPair,
+    RecoveryKey,
+    WrapError,
+    derive,
+    hkdf,
+    open_grant,
+    seal_grant,
+    unwrap,
+    wrap,
+)
 
 V: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text(encoding="utf-8"))
 IDS = {name: uuid.UUID(value) for name, value in V["ids"].items()}
@@ -72,6 +87,138 @@ def test_self_grant() -> None:
     assert envelope == V["self_grant"]["envelope"]
     made = ALICE.self_grant(IDS["org"], IDS["project"], 1, PROJECT)
     assert unwrap(key, context, made) == PROJECT.private
+
+
+def grant_context(
+    *,
+    organization: uuid.UUID = IDS["org"],
+    project: uuid.UUID = IDS["project"],
+    generation: int = 1,
+    project_public: bytes = PROJECT.public,
+    recipient: Identity = BOB.public,
+    sender: Identity = ALICE.public,
+) -> bytes:
+    return statements.grant_context(
+        organization,
+        project,
+        generation,
+        project_public,
+        recipient=recipient.vault_id,
+        recipient_version=recipient.account_key_version,
+        recipient_x25519_public=recipient.x25519_public,
+        sender=sender.vault_id,
+        sender_version=sender.account_key_version,
+        sender_ed25519_public=sender.ed25519_public,
+    )
+
+
+def test_grant() -> None:
+    context = grant_context()
+    assert context == unhex("grant", "context_hex")
+    ephemeral = unhex("grant", "ephemeral_sk_hex")
+    envelope = seal_grant(context, BOB.x25519_public, ALICE, PROJECT.private, ephemeral=ephemeral)
+    assert envelope == V["grant"]["envelope"]
+    assert envelopes.GRANT.fullmatch(envelope)
+    assert envelopes.is_grant_signed(envelope, context, ALICE.ed25519_public)
+    place = (IDS["org"], IDS["project"], 1)
+    assert BOB.open_grant_from(ALICE.public, *place, PROJECT.public, envelope) == PROJECT.private
+    again = ALICE.grant_to(BOB.public, *place, PROJECT)
+    assert BOB.open_grant_from(ALICE.public, *place, PROJECT.public, again) == PROJECT.private
+    with pytest.raises(WrapError):
+        ALICE.open_grant_from(ALICE.public, *place, PROJECT.public, again)
+
+
+OTHER_GRANTS = {
+    "organization": grant_context(organization=IDS["unlock"]),
+    "project": grant_context(project=IDS["org"]),
+    "generation": grant_context(generation=2),
+    "project key": grant_context(project_public=ALICE.x25519_public),
+    "recipient": grant_context(recipient=replace(BOB.public, vault_id=IDS["alice"])),
+    "recipient version": grant_context(recipient=replace(BOB.public, account_key_version=2)),
+    "recipient key": grant_context(recipient=replace(BOB.public, x25519_public=ALICE.x25519_public)),
+    "sender": grant_context(sender=replace(ALICE.public, vault_id=IDS["bob"])),
+    "sender version": grant_context(sender=replace(ALICE.public, account_key_version=2)),
+    "sender key": grant_context(sender=replace(ALICE.public, ed25519_public=BOB.ed25519_public)),
+}
+
+
+@pytest.mark.parametrize("field", OTHER_GRANTS)
+def test_a_grant_is_bound_to_every_field_of_its_context(field: str) -> None:
+    envelope, other = V["grant"]["envelope"], OTHER_GRANTS[field]
+    assert not envelopes.is_grant_signed(envelope, other, ALICE.ed25519_public)
+    with pytest.raises(WrapError):
+        open_grant(other, ALICE.ed25519_public, BOB, PROJECT.public, envelope)
+
+
+def test_every_altered_byte_of_a_grant_is_noticed() -> None:
+    context, envelope = grant_context(), V["grant"]["envelope"]
+    for position in range(3, len(envelope)):
+        altered = envelope[:position] + ("A" if envelope[position] != "A" else "B") + envelope[position + 1 :]
+        assert not envelopes.is_grant_signed(altered, context, ALICE.ed25519_public)
+    for malformed in (
+        "",
+        "G1.",
+        envelope[:-1],
+        envelope + "A",
+        envelope + "\n",
+        "W1." + envelope[3:],
+        "G1." + "é" * 235,
+    ):
+        assert not envelopes.is_grant_signed(malformed, context, ALICE.ed25519_public)
+    for key in (BOB.ed25519_public, bytes(32), b""):
+        assert not envelopes.is_grant_signed(envelope, context, key)
+
+
+def test_a_grant_that_its_sender_signed_must_hold_the_projects_key() -> None:
+    """A server's forgery has no signature; a member's has one, but no member can make another key fit."""
+    context = grant_context()
+    forged = seal_grant(context, BOB.x25519_public, BOB, PROJECT.private)
+    assert not envelopes.is_grant_signed(forged, context, ALICE.ed25519_public)
+    other = seal_grant(context, BOB.x25519_public, ALICE, bytes(range(32)))
+    assert envelopes.is_grant_signed(other, context, ALICE.ed25519_public)
+    with pytest.raises(WrapError):
+        open_grant(context, ALICE.ed25519_public, BOB, PROJECT.public, other)
+
+
+def test_recovery_key() -> None:
+    key = RecoveryKey(unhex("recovery", "code_bytes_hex"))
+    assert key.text == V["recovery"]["text"]
+    assert key.key_encryption_key == unhex("recovery", "kek_hex")
+    typed = " rkl " + key.text[4:].lower().replace("-", " ").replace("0", "o").replace("1", "i") + "\n"
+    assert RecoveryKey.parse(typed).secret == key.secret
+    made = RecoveryKey()
+    assert RecoveryKey.parse(made.text).secret == made.secret
+
+
+MISTYPED: dict[str, Callable[[str], str]] = {
+    "another check character": lambda text: text[:-1] + "0",
+    "another character": lambda text: text.replace("2491", "2492"),
+    "swapped groups": lambda text: text.replace("2491-650N", "650N-2491"),
+    "too short": lambda text: text[:-1],
+    "too long": lambda text: text + "0",
+    "no prefix": lambda text: text[4:],
+    "a letter that is not in the alphabet": lambda text: text.replace("8", "U"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTYPED)
+def test_a_mistyped_recovery_key_is_refused(mistake: str) -> None:
+    with pytest.raises(ValueError, match="recovery key"):
+        RecoveryKey.parse(MISTYPED[mistake](V["recovery"]["text"]))
+
+
+def test_trust_store() -> None:
+    vector = V["trust_store"]
+    context = ctx("trust-store", ALICE.vault_id, 1, 7)
+    assert context == bytes.fromhex(vector["context_hex"])
+    key = derive(ALICE.seed, "account/symmetric")
+    assert (
+        wrap(key, context, vector["plaintext"].encode(), nonce=bytes.fromhex(vector["nonce_hex"])) == vector["envelope"]
+    )
+    assert ALICE.open_trust_store(7, vector["envelope"]) == {"users": {}, "projects": {}}
+    with pytest.raises(WrapError):
+        ALICE.open_trust_store(6, vector["envelope"])
+    assert ALICE.open_trust_store(8, ALICE.trust_store(8, {"users": {"é": 1}})) == {"users": {"é": 1}}
 
 
 def test_project_key() -> None:
