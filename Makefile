@@ -28,6 +28,7 @@ up: install ## Run everything at http://127.0.0.1:8000 (PORT=8001 for another po
 	@$(BIN)/python -m devstack up
 
 test: lint ## Lint, check types and run every test (WORKERS=4 for more at once)
+	@$(BIN)/python -m devstack chromium
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 lint: install ## Check style and types, of Python and TypeScript

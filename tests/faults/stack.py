@@ -153,8 +153,9 @@ class Stack:
                 stack.enter_context(self.postgres)
             stack.enter_context(self.valkey)
             self._run("sh", "-c", f"{self.commands['release']} --verbosity 0")
-            made = self.run("tests.faults.prepare", self._tenant_count)
-            self.tenants = [Tenant(**tenant) for tenant in json.loads(made)]
+            if self._tenant_count:
+                made = self.run("tests.faults.prepare", self._tenant_count)
+                self.tenants = [Tenant(**tenant) for tenant in json.loads(made)]
             self._stack = stack.pop_all()
         return self
 
