@@ -161,7 +161,7 @@ REST_FRAMEWORK = {
 }
 
 STATIC_URL = "/static/"
-STATIC_ROOT = ROOT / "static"
+STATIC_ROOT = ROOT / env.text("STATIC_ROOT", "static")
 STATICFILES_DIRS = [path for path in [ROOT / "frontend" / "dist"] if path.is_dir()]
 STORAGES = {
     "staticfiles": {
