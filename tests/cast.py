@@ -9,11 +9,12 @@ import uuid
 from dataclasses import dataclass, field
 
 from django.test import Client
+from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.accounts.services import PasswordUnlock, VaultIdentity, create_account, prelogin_salt
 from apps.directory import challenges, tokens
-from apps.organizations.models import Organization
+from apps.organizations.models import Membership, Organization
 from apps.organizations.services import create_organization
 from apps.projects.models import Project
 from apps.projects.services import NewProjectKey, add_first_key, create_project
@@ -52,6 +53,12 @@ class Member:
         )
         return cls(user, account)
 
+    def browser(self) -> Client:
+        """A browser that is signed in."""
+        client = Client()
+        client.force_login(self.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+        return client
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -70,6 +77,18 @@ class Workspace:
             workspace = cls(member, organization, create_project(name="production"))
             workspace.add_key(workspace.project, workspace.key)
         return workspace
+
+    def join(self, name: str, role: Membership.Role) -> Member:
+        """A new member, confirmed, who holds no key yet."""
+        member = Member.sign_up(name)
+        Membership.objects.create(
+            organization=self.organization, user=member.user, role=role, confirmed_at=timezone.now()
+        )
+        return member
+
+    def url(self, path: str = "") -> str:
+        """Of a page of the organization."""
+        return f"/o/{self.organization.id}/{path}"
 
     def add_key(self, project: Project, key: ProjectKeyPair) -> None:
         statement = statements.project_key(self.organization.id, project.id, 1, key.public)

@@ -42,12 +42,15 @@ def test_arrows_run_down() -> None:
     """Which app may import which. A new arrow is a decision: make it here and in docs/architecture.md."""
     allowed = {
         "accounts": set(),
-        "organizations": {"accounts"},
+        "organizations": {"accounts", "audit"},
+        "audit": {"accounts"},
         "directory": {"organizations"},
         "pricing": set(),
-        "projects": {"accounts", "directory", "organizations"},
-        "vault": {"accounts", "projects"},
+        "projects": {"accounts", "audit", "directory", "organizations"},
+        "vault": {"accounts", "audit", "directory", "organizations", "pricing", "projects"},
         "ledger": {"directory", "pricing"},
+        "members": {"accounts", "audit", "organizations", "projects", "vault"},
+        "onboarding": {"accounts", "directory", "ledger", "organizations", "projects", "vault"},
         "sdk": {"directory", "vault"},
     }
     arrows: dict[str, set[str]] = {app: set() for app in allowed}

@@ -3,6 +3,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models.functions import Now
 
@@ -57,6 +58,13 @@ class Vault(models.Model):
     x25519_public_key = models.BinaryField(max_length=32)
     ed25519_public_key = models.BinaryField(max_length=32)
     identity_signature = models.BinaryField(max_length=64)
+    # Whom the owner's browser has seen under which keys, wrapped for themselves; `seq` only grows.
+    trust_store = models.TextField(blank=True)
+    trust_store_seq = models.PositiveIntegerField(default=0)
+    # Minutes without a touch after which the browser forgets the seed.
+    idle_minutes = models.PositiveSmallIntegerField(default=30)
+    # When the owner decided to go without a recovery key.
+    recovery_declined_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
@@ -82,6 +90,33 @@ class UnlockMethod(models.Model):
     # Encrypted with an application-held key on top: see cryptokit/at_rest.py.
     envelope = models.BinaryField()
     created_at = models.DateTimeField(db_default=Now())
+    # Set when a reset gave the vault a new seed: this one opens the old seed, for as long as it is kept.
+    stale_since = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["vault", "kind"],
+                condition=models.Q(kind__in=["password", "passphrase", "recovery"], stale_since=None),
+                name="unlock_method_one_current",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.vault_id}"
+
+
+class Session(AbstractBaseSession):
+    """A signed-in browser. `session_key` is the SHA-256 of what its cookie holds (accounts/sessions.py), so that the
+    table is of no use for taking a session over."""
+
+    session_key = models.CharField(max_length=64, primary_key=True)
+    # Copies of what the session's own data says, so that a person's sessions can be listed and ended.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="sessions")
+    signed_in_at = models.DateTimeField(null=True)
+    last_seen_at = models.DateTimeField(db_default=Now())
+    ip_address = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=256, blank=True)
+
+    class Meta(AbstractBaseSession.Meta):
+        abstract = False

@@ -22,8 +22,13 @@ class ProjectKeyEntry(models.Model):
     generation = models.PositiveIntegerField()
     status = models.CharField(max_length=16, choices=Status)
     created_at = models.DateTimeField(db_default=Now())
+    # When a retiring key stops counting; without it, when somebody says so.
+    retire_at = models.DateTimeField(null=True)
 
     class Meta:
+        indexes = [
+            models.Index(fields=["retire_at"], condition=models.Q(status="retiring"), name="directory_retire_due"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["project_id", "generation"], name="directory_generation_once"),
             models.UniqueConstraint(

@@ -1,7 +1,10 @@
 """Pieces of SQL that say whether a key still counts."""
 
 # For directory rows `k` joined to their organizations `o`: the key opens the SDK endpoints.
-LIVE_KEY = "k.status IN ('unproven', 'active', 'retiring') AND o.status = 'ready'"
+LIVE_KEY = """
+    k.status IN ('unproven', 'active', 'retiring') AND (k.retire_at IS NULL OR k.retire_at > now())
+    AND o.status = 'ready'
+"""
 
 # A common table expression that has one row while the caller's key is live: $1 is the project, $2 the generation.
 CALLER = f"""

@@ -3,6 +3,7 @@
 from functools import partial
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from apps.accounts.models import User
 from apps.organizations.models import Membership, Organization
@@ -27,6 +28,6 @@ def create_organization(*, name: str, owner: User) -> Organization:
         raise OrganizationError("Give the organization a name of at most 255 characters.")
     schema = provisioning.claim_schema()
     organization = Organization.objects.create(name=name, schema_name=schema.name, schema_version=schema.version)
-    Membership.objects.create(organization=organization, user=owner, role=Membership.Role.OWNER)
+    Membership.objects.create(organization=organization, user=owner, role=Membership.Role.OWNER, confirmed_at=Now())
     transaction.on_commit(partial(fill_pool.delay), robust=True)
     return organization

@@ -5,12 +5,37 @@ from tenancy.rows import TenantModel
 
 
 class Project(TenantModel):
-    """One environment of a customer: production, staging, development."""
+    """What one ANY_LLM_KEY is for: one environment of something a customer runs.
+
+    Projects of the same name are the environments of one thing and are shown side by side.
+    """
+
+    class Environment(models.TextChoices):
+        DEVELOPMENT = "development"
+        STAGING = "staging"
+        PRODUCTION = "production"
 
     name = models.CharField(max_length=255)
+    environment = models.CharField(max_length=16, choices=Environment, default=Environment.PRODUCTION)
     description = models.CharField(max_length=1024, blank=True)
+    # Counts every change of the project's keys and boxes: a rotation says which state it read.
+    keyset_version = models.PositiveIntegerField(default=1)
+    # Somebody who could open the project's keys lost that right: they are to be rotated.
+    rotation_required_since = models.DateTimeField(null=True)
+    rotation_required_reason = models.CharField(max_length=255, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(null=True)
+    # When it was put away; its keys stop counting, and it can be brought back.
+    archived_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name", "environment"],
+                condition=models.Q(archived_at=None),
+                name="project_environment_once",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -41,3 +66,40 @@ class ProjectKey(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.project_id} generation {self.generation}"
+
+
+class ProjectMember(TenantModel):
+    """A developer who is to hold a project's keys. Owners and admins hold those of all projects."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="members")
+    user_id = models.UUIDField(db_index=True)
+    added_by = models.UUIDField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "user_id"], name="project_member_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.project_id}"
+
+
+class Client(TenantModel):
+    """A program that uses a project, by the name it gives (`AnyLLM-Client-Name`). Registered by hand, or when first
+    seen."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="clients")
+    name = models.CharField(max_length=255)
+    is_default = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+    # By its last fetch of a provider key: when, and with which generation of the project's key.
+    last_seen_at = models.DateTimeField(null=True)
+    last_generation = models.PositiveIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="client_name_once"),
+            models.UniqueConstraint(fields=["project"], condition=models.Q(is_default=True), name="client_one_default"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -95,6 +95,7 @@ def _store_boxes(provider_key: ProviderKey, boxes: Sequence[SignedBox], signer: 
             sealed=box.sealed,
             signature=box.signature,
             signed_by_vault=signer.id,
+            signed_by_account_key_version=signer.account_key_version,
         )
         for box in boxes
     )
@@ -126,6 +127,11 @@ def store_self_grant(*, project: Project, generation: int, vault: Vault, envelop
         project=project,
         generation=generation,
         recipient_vault=vault.id,
-        defaults={"recipient_account_key_version": vault.account_key_version, "envelope": envelope},
+        recipient_account_key_version=vault.account_key_version,
+        defaults={
+            "sender_vault": vault.id,
+            "sender_account_key_version": vault.account_key_version,
+            "envelope": envelope,
+        },
     )
     return grant

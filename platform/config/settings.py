@@ -4,6 +4,8 @@ There is one settings module: development, tests and production differ by variab
 docs/settings.md lists every variable.
 """
 
+from urllib.parse import unquote, urlsplit
+
 from psycopg.conninfo import conninfo_to_dict
 
 from config.env import ROOT, from_process
@@ -33,9 +35,11 @@ SHARED_APPS = [
     "django_tenants",
     "django.contrib.contenttypes",
     "django.contrib.auth",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
     "rest_framework",
     "web",
     "devstack",
@@ -45,6 +49,7 @@ SHARED_APPS = [
     "apps.pricing",
 ]
 TENANT_APPS = [
+    "apps.audit",
     "apps.projects",
     "apps.vault",
     "apps.ledger",
@@ -66,6 +71,8 @@ MIDDLEWARE = [
     "web.middleware.CsrfViewMiddleware",
     "web.middleware.AuthenticationMiddleware",
     "web.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "web.middleware.DomainErrorMiddleware",
     "web.middleware.XFrameOptionsMiddleware",
 ]
 
@@ -79,6 +86,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "apps.organizations.context.shell",
             ],
         },
     },
@@ -137,6 +145,33 @@ AUTH_USER_MODEL = "accounts.User"
 PASSWORD_HASHERS = ["apps.accounts.hashers.PepperedArgon2PasswordHasher"]
 # The server never sees a password, only a secret derived from it: strength is judged in the browser.
 AUTH_PASSWORD_VALIDATORS: list[dict[str, str]] = []
+
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+SESSION_ENGINE = "apps.accounts.sessions"
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/o/"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+
+# --- Mail ---
+
+# smtp://user:password@host:port, smtp+tls:// for STARTTLS, smtps:// for TLS; file:///a/folder in development.
+EMAIL_URL = env.text("EMAIL_URL", "smtp://localhost:25")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("MAIL_FROM", "any-llm platform <noreply@localhost>")
+_mail = urlsplit(EMAIL_URL)
+if _mail.scheme == "file":
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = _mail.path
+EMAIL_HOST, EMAIL_PORT = _mail.hostname or "", _mail.port or 25
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_mail.username or ""), unquote(_mail.password or "")
+EMAIL_USE_SSL = _mail.scheme == "smtps"
+EMAIL_USE_TLS = _mail.scheme == "smtp+tls"
+EMAIL_TIMEOUT = 10
 
 # --- HTTP ---
 

@@ -8,6 +8,15 @@ sdk_endpoints = [path("", include("apps.sdk.urls")), path("", include("apps.ledg
 
 urlpatterns = [
     path("", views.landing, name="landing"),
+    path("accounts/", include("allauth.urls")),
+    path("account/", include("apps.accounts.urls")),
+    path("vault/", include("apps.accounts.vault_urls")),
+    path("", include("apps.organizations.urls")),
+    path("invitations/", include("apps.members.invitation_urls")),
+    path("welcome/", include("apps.onboarding.urls")),
+    path("o/<uuid:organization_id>/", include("apps.members.urls")),
+    path("o/<uuid:organization_id>/", include("apps.projects.urls")),
+    path("o/<uuid:organization_id>/", include("apps.vault.urls")),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("api/v1/", include(sdk_endpoints)),

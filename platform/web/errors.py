@@ -77,3 +77,8 @@ def _first_message(detail: Any) -> str:
 def is_api(request: HttpRequest) -> bool:
     """Whether a program, not a person, is asking: errors are JSON then."""
     return request.path.startswith(("/api/", "/v1/"))
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """Whether a page's module is asking (frontend/src/http.ts), not somebody who wants to look at a page."""
+    return is_api(request) or request.headers.get("Accept") == "application/json"

@@ -13,9 +13,10 @@ from django.contrib.sessions import middleware as sessions
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware import clickjacking, csrf
+from django.shortcuts import render
 from django.utils.deprecation import MiddlewareMixin
 
-from web.errors import is_api
+from web.errors import DomainError, exception_handler, is_api, wants_json
 from web.logs import request_id
 
 logger = logging.getLogger("request")
@@ -79,3 +80,20 @@ class MessageMiddleware(PagesOnly, messages.MessageMiddleware): ...
 
 
 class XFrameOptionsMiddleware(PagesOnly, clickjacking.XFrameOptionsMiddleware): ...
+
+
+class DomainErrorMiddleware:
+    """What a view can't do becomes an answer: JSON for a page's module, a page for people."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if wants_json(request):
+            return exception_handler(error, {})
+        if isinstance(error, DomainError):
+            return render(request, "problem.html", {"error": error}, status=error.status)
+        return None
