@@ -4,7 +4,7 @@
 // modules, so every entry is one self-contained file and code splitting stays off.
 
 import { spawn } from "node:child_process";
-import { cpSync, rmSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,14 +15,18 @@ const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, "dist");
 const watch = process.argv.includes("--watch");
 
-/** Page modules, loaded with type="module": they run after the document is parsed. */
-const MODULES = ["app.ts"];
-/** Classic scripts that block the first paint: keep them tiny. */
-const BLOCKING = ["early.ts"];
+const source = join(here, "src");
+const pages = join(source, "pages");
+
+/** Page modules, loaded with type="module": they run after the document is parsed. Each page may have its own. */
+const MODULES = [join(source, "app.ts"), ...(existsSync(pages) ? readdirSync(pages).map((name) => join(pages, name)) : [])];
+/** Classic scripts: one that blocks the first paint (keep it tiny), and a worker. */
+const CLASSIC = [join(source, "early.ts"), join(source, "vault", "kdf-worker.ts")];
 
 /** Linked source maps let anyone read the code that handles their keys as it was written. */
 const shared = {
   outdir: join(dist, "js"),
+  entryNames: "[name]",
   bundle: true,
   minify: true,
   sourcemap: "linked",
@@ -31,8 +35,8 @@ const shared = {
   logLevel: "warning",
 };
 const scripts = [
-  { ...shared, format: "esm", entryPoints: MODULES.map((name) => join(here, "src", name)) },
-  { ...shared, format: "iife", entryPoints: BLOCKING.map((name) => join(here, "src", name)) },
+  { ...shared, format: "esm", entryPoints: MODULES },
+  { ...shared, format: "iife", entryPoints: CLASSIC },
 ];
 
 async function buildScripts() {

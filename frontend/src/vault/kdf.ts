@@ -100,7 +100,7 @@ export function ask(question: KdfQuestion): Promise<KdfAnswer> {
     }
     const end = () => worker.terminate();
     worker.onerror = () => (end(), broken());
-    worker.onmessageerror = worker.onerror;
+    worker.onmessageerror = () => (end(), broken());
     worker.onmessage = ({ data }: MessageEvent<KdfAnswer>) => (end(), resolve(data));
     worker.postMessage(question, [question.password.buffer, question.salt.buffer]);
   });
@@ -121,16 +121,16 @@ let policy: ScriptUrls | undefined;
 /** The worker's address, which the page names since it holds a content hash. */
 function workerUrl(): string {
   const named = document.querySelector<HTMLMetaElement>('meta[name="kdf-worker"]')?.content ?? "";
-  // A policy can be made once per page. It passes on this one address and nothing else.
-  policy ??= window.trustedTypes?.createPolicy("alp-worker", { createScriptURL: onOwnOrigin }) ?? {
-    createScriptURL: onOwnOrigin,
-  };
+  if (!policy) {
+    // A page can make a policy once. This one passes on one address of our own, and nothing else ever.
+    const rules = {
+      createScriptURL(url: string): string {
+        const full = new URL(url, document.baseURI);
+        if (url === "" || url !== named || full.origin !== location.origin) throw new TypeError("Not the worker.");
+        return full.href;
+      },
+    };
+    policy = window.trustedTypes?.createPolicy("alp-worker", rules) ?? rules;
+  }
   return policy.createScriptURL(named);
-}
-
-function onOwnOrigin(url: string): string {
-  const full = new URL(url, document.baseURI);
-  const expected = document.querySelector<HTMLMetaElement>('meta[name="kdf-worker"]')?.content;
-  if (url === "" || url !== expected || full.origin !== location.origin) throw new TypeError("Not the worker's address.");
-  return full.href;
 }
