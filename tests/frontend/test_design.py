@@ -22,6 +22,8 @@ TEXT += [("ink", f"{tone}-soft") for tone in ("sealed", "open", "danger")]
 TEXT += [
     ("on-accent", "accent"),
     ("on-accent", "accent-strong"),
+    ("on-danger", "danger"),
+    ("on-danger", "danger-strong"),
     ("accent-strong", "page"),
     ("accent-strong", "raised"),
 ]

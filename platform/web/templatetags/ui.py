@@ -23,6 +23,12 @@ def initials(name: str) -> str:
     return "".join(found[:1] + found[1:][-1:]).upper() or "?"
 
 
+@register.simple_tag
+def organization_path(organization: Any) -> str:
+    """Where an organization's pages begin."""
+    return f"/o/{organization.pk}/"
+
+
 @register.inclusion_tag("components/nav_item.html", takes_context=True)
 def nav_item(context: dict[str, Any], href: str, label: str, *, below: str = "") -> dict[str, str]:
     """A link of a navigation, marked when it is the current page or leads to it.
