@@ -1,36 +1,50 @@
-/** Copy buttons of code blocks (templates/components/code.html). */
+/** Copying to the clipboard. It exists only in a secure context (https or localhost); elsewhere the buttons stay hidden. */
+
+import { announce } from "./ui/toast";
 
 const SHOWN_MS = 2000;
 
 /**
- * Makes the copy button of a code block work and shows it.
+ * Makes `button` copy what `read` gives, says so on it (in `[data-copy-label]`, else in the button itself) and shows it.
  *
- * The clipboard exists only in a secure context (https or localhost). Elsewhere the button stays hidden.
+ * `read` may be asynchronous. When it rejects, nothing is copied.
  */
-export function connectCopyButton(block: HTMLElement): void {
-  const button = block.querySelector<HTMLButtonElement>("[data-copy]");
-  const label = block.querySelector<HTMLElement>("[data-copy-label]");
-  const status = block.querySelector<HTMLElement>("[data-copy-status]");
-  const code = block.querySelector("code");
-  if (!button || !label || !status || !code || !("clipboard" in navigator)) return;
-
+export function connectCopy(button: HTMLButtonElement, read: () => string | Promise<string>): void {
+  if (!("clipboard" in navigator)) return;
+  const label = button.querySelector<HTMLElement>("[data-copy-label]") ?? button;
   const idle = label.textContent;
   let timer = 0;
   const report = (word: string, sentence: string): void => {
     label.textContent = word;
-    status.textContent = sentence;
+    announce(sentence);
     window.clearTimeout(timer);
     timer = window.setTimeout(() => {
       label.textContent = idle;
-      status.textContent = "";
     }, SHOWN_MS);
   };
 
   button.addEventListener("click", () => {
-    navigator.clipboard.writeText((code.textContent ?? "").trim()).then(
-      () => report("Copied", "Copied to the clipboard."),
-      () => report("Not copied", "The browser refused access to the clipboard."),
-    );
+    Promise.resolve(read())
+      .then((text) => navigator.clipboard.writeText(text))
+      .then(
+        () => report("Copied", "Copied to the clipboard."),
+        () => report("Not copied", "It could not be copied to the clipboard."),
+      );
   });
   button.hidden = false;
+}
+
+/** The copy button of a code block (components/code.html). */
+export function connectCopyButton(block: HTMLElement): void {
+  const button = block.querySelector<HTMLButtonElement>("[data-copy]");
+  const code = block.querySelector("code");
+  if (button && code) connectCopy(button, () => (code.textContent ?? "").trim());
+}
+
+/** Every copy button below `root`: those of code blocks, and those of components/copy.html. */
+export function connectCopyButtons(root: ParentNode = document): void {
+  for (const block of root.querySelectorAll<HTMLElement>("[data-code]")) connectCopyButton(block);
+  for (const button of root.querySelectorAll<HTMLButtonElement>("button[data-copy-text]")) {
+    connectCopy(button, () => button.dataset["copyText"] ?? "");
+  }
 }
