@@ -1,6 +1,7 @@
 """A machine is a folder of small programs that say what they are, or fail."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def program(tmp_path: Path, playwrights_own: Path, monkeypatch: pytest.MonkeyPat
 
     # The Python that asks Playwright where its own is, and installs it there unless it is broken.
     python = program("python", f'case "$*" in -c*) echo {playwrights_own} ;; *) echo "no way out" >&2; exit 7 ;; esac')
-    monkeypatch.setattr(chromium.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
     return program
 
 

@@ -1,0 +1,60 @@
+"""One ground for all tests of this folder, run one after the other by one process; the leak scan comes last."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Playwright, sync_playwright
+
+from devstack import chromium
+from tests.e2e.ground import Ground
+from tests.e2e.people import ARGUMENTS, People
+
+HERE = Path(__file__).parent
+LAST = "test_leaks.py"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ours = [item for item in items if item.path.is_relative_to(HERE)]
+    for item in ours:
+        item.add_marker(pytest.mark.xdist_group("e2e"))
+    # They take longest, so they start first; within them, what all others did is looked at in the end.
+    others = [item for item in items if not item.path.is_relative_to(HERE)]
+    items[:] = [*sorted(ours, key=lambda item: item.path.name == LAST), *others]
+
+
+@pytest.fixture(scope="session")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with Ground(tmp_path_factory.mktemp("ground")) as ground:
+        yield ground
+
+
+@pytest.fixture(scope="session")
+def executable() -> Path:
+    found = chromium.find()
+    assert found, chromium.ADVICE
+    return found
+
+
+# Of a module, not of the session: Playwright keeps an event loop running in this thread, and Django's ORM refuses to
+# work beside one, in whatever test comes after these.
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, executable: Path) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def people(ground: Ground, playwright: Playwright, browser: Browser, executable: Path) -> Iterator[People]:
+    """`people("alice")` opens a browser for Alice. At the test's end it is an error when the console had one, when the
+    security policy was violated, or when anybody but the product was asked for anything."""
+    with People(ground, playwright.chromium, browser, executable).leaving() as people:
+        yield people

@@ -1,0 +1,120 @@
+"""The whole product as in production, for a browser: web server, worker and beat by the Procfile's commands, servers of
+its own, hashed static files, an SMTP server, and a relay that keeps every byte the browser sends.
+
+Nothing below `folder` was there before, so all that is in it afterwards comes from what the tests did.
+"""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from config.env import ROOT
+from devstack.servers import free_port, postgres_program
+from tests.e2e.leaks import Canaries
+from tests.e2e.mail import Mailbox
+from tests.e2e.relay import Relay
+from tests.faults.stack import Program, Stack, wait_until
+
+
+class Ground:
+    """A context manager. `url` is the origin that browsers and clients use; `canaries` collects what must not be found
+    anywhere when all is over (tests.e2e.leaks)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.canaries = Canaries()
+        self.mailbox = Mailbox()
+        self.logs = folder / "stack"
+        self.temporary = folder / "tmp"
+        self.profiles = folder / "profiles"
+        self.storage = folder / "storage"
+        for place in (self.logs, self.temporary, self.profiles, self.storage):
+            place.mkdir()
+        web_port = free_port()
+        self.relay = Relay(web_port, folder / "relay")
+        self.url = f"http://localhost:{self.relay.port}"
+        self.stack = Stack(
+            self.logs,
+            tenants=0,
+            environment={
+                "PORT": str(web_port),
+                "DEBUG": "false",
+                "SITE_URL": self.url,
+                "ALLOWED_HOSTS": "localhost,127.0.0.1",
+                "LOG_LEVEL": "DEBUG",
+                "EMAIL_URL": self.mailbox.url,
+                "STATIC_ROOT": str(folder / "static"),
+                "BEAT_SCHEDULE": str(folder / "celerybeat-schedule"),
+                "WORKER_CONCURRENCY": "1",
+                "SPARE_SCHEMAS": "3",
+                "TMPDIR": str(self.temporary),
+            },
+        )
+        self.stack.port = web_port
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            # Compressing static files takes as long as migrating does; it needs no database.
+            collecting = self._manage("collectstatic", "--noinput", "--verbosity", "0")
+            stack.callback(collecting.kill)
+            stack.enter_context(self.mailbox)
+            stack.enter_context(self.relay)
+            stack.enter_context(self.stack)
+            output, _ = collecting.communicate()
+            assert collecting.returncode == 0, f"collectstatic failed:\n{output}"
+            # From here on PostgreSQL's log has every statement with its values: what was stored for a moment, too.
+            self.stack.query("ALTER SYSTEM SET log_statement = 'all'")
+            self.stack.query("SELECT pg_reload_conf()")
+            for name in ("web", "worker", "beat"):
+                self.program(name).start()
+            wait_until(self.stack.is_ready, "web is ready")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def program(self, name: str, **environment: str) -> Program:
+        """Of the Procfile, at log level DEBUG; not started."""
+        command = self.stack.commands[name].replace("--quiet ", "").replace("--loglevel INFO", "--loglevel DEBUG")
+        return self.stack.program(name, command=command, **environment)
+
+    def manage(self, *arguments: str) -> str:
+        """What `manage.py` prints with the settings of this ground; AssertionError with all of it when it fails."""
+        process = self._manage(*arguments)
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+        return output
+
+    def _manage(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {"DJANGO_SETTINGS_MODULE": "config.settings", **self.stack.environment}
+
+    def query(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        """Rows from the database, past the product."""
+        return self.stack.query(sql, parameters)
+
+    def dump(self) -> str:
+        """The whole database in SQL, by pg_dump: what a thief of a backup has."""
+        command = [postgres_program("pg_dump"), self.stack.environment["DATABASE_URL"]]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def database_files(self) -> Path:
+        """PostgreSQL's data folder, write-ahead log included, after all of memory was written to it."""
+        self.query("CHECKPOINT")
+        return self.stack.postgres.data_dir / "cluster"

@@ -1,0 +1,243 @@
+"""People at browsers: each has a context of her own, of which every request, error and violation is kept."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, BrowserContext, BrowserType, ConsoleMessage, Page, Request, Response, expect
+
+from tests.e2e.mail import Mail
+
+if TYPE_CHECKING:
+    from tests.e2e.ground import Ground
+
+# Addresses other than this machine's do not even resolve, whatever a page or the browser itself tries.
+ARGUMENTS = [
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+]
+MILLISECONDS = 15_000
+REPORTER = """
+    document.addEventListener("securitypolicyviolation", (event) => reportViolation(
+        `${event.effectiveDirective} blocked ${event.blockedURI} in ${event.sourceFile}:${event.lineNumber} ${event.sample}`,
+    ));
+"""
+# Everything that a page's origin has stored, bytes in hex; the session storage of this page.
+STORED = """
+async () => {
+    const plain = (value) => {
+        if (value instanceof CryptoKey) return `[CryptoKey, extractable: ${value.extractable}]`;
+        if (value instanceof ArrayBuffer) value = new Uint8Array(value);
+        if (ArrayBuffer.isView(value)) {
+            const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+            return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+        }
+        if (value instanceof Date) return value.toISOString();
+        if (value instanceof Map || value instanceof Set || Array.isArray(value)) return Array.from(value, plain);
+        if (value === null || typeof value !== "object") return typeof value === "bigint" ? String(value) : value;
+        return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, plain(inner)]));
+    };
+    const done = (request) => new Promise((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+    });
+    const stored = {local: {...localStorage}, session: {...sessionStorage}, cookies: document.cookie, databases: {}};
+    for (const {name} of await indexedDB.databases()) {
+        const database = await done(indexedDB.open(name));
+        const stores = stored.databases[name] = {};
+        for (const store of database.objectStoreNames) {
+            const reading = database.transaction(store).objectStore(store);
+            const [keys, values] = await Promise.all([done(reading.getAllKeys()), done(reading.getAll())]);
+            stores[store] = keys.map((key, index) => [plain(key), plain(values[index])]);
+        }
+        database.close();
+    }
+    return stored;
+}
+"""
+
+
+@dataclass
+class Exchange:
+    """A request of a page or of a worker, and what came back: no `status` while nothing did."""
+
+    method: str
+    url: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    status: int | None = None
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.url).path
+
+
+class Recorder:
+    """What went on in one browser context. A test that provokes something says so with `expect`."""
+
+    def __init__(self, context: BrowserContext, origin: str) -> None:
+        self.exchanges: list[Exchange] = []
+        self.errors: list[str] = []
+        self.violations: list[str] = []
+        self._origin = origin
+        self._expected: list[str] = []
+        self._open: dict[Request, Exchange] = {}
+        context.on("request", self._requested)
+        context.on("response", self._responded)
+        context.on("console", self._console)
+        context.on("weberror", lambda error: self.errors.append(f"{error.error}"))
+        context.expose_binding("reportViolation", lambda _, text: self.violations.append(text))
+        context.add_init_script(REPORTER)
+
+    def _requested(self, request: Request) -> None:
+        exchange = Exchange(request.method, request.url, request.headers, request.post_data_buffer)
+        self._open[request] = exchange
+        self.exchanges.append(exchange)
+
+    def _responded(self, response: Response) -> None:
+        if exchange := self._open.pop(response.request, None):
+            exchange.status = response.status
+
+    def _console(self, message: ConsoleMessage) -> None:
+        # A page that shows an answer of 4xx is no error; Chromium says so all the same. Statuses are looked at below.
+        if message.type == "error" and "responded with a status of 4" not in message.text:
+            self.errors.append(f"{message.text} ({message.location.get('url')})")
+
+    def expect(self, pattern: str) -> None:
+        """Problems that this matches are part of the test."""
+        self._expected.append(pattern)
+
+    def problems(self) -> list[str]:
+        """Errors in the console, violations of the security policy, failures of the server, and every request to
+        anybody else."""
+        foreign = [
+            f"a request to {exchange.url}"
+            for exchange in self.exchanges
+            if urlsplit(exchange.url).scheme not in {"data", "blob"}
+            and not f"{exchange.url}/".startswith(f"{self._origin}/")
+        ]
+        failed = [
+            f"{exchange.method} {exchange.url}: {exchange.status}"
+            for exchange in self.exchanges
+            if exchange.status is not None and exchange.status >= 500
+        ]
+        problems = [*self.errors, *self.violations, *foreign, *failed]
+        return [problem for problem in problems if not any(re.search(text, problem) for text in self._expected)]
+
+
+class Person:
+    """Somebody at a page of hers. Methods do what she does and wait until she sees that it is done."""
+
+    def __init__(self, name: str, ground: "Ground", context: BrowserContext) -> None:
+        self.name = name
+        self.ground = ground
+        self.context = context
+        context.set_default_timeout(MILLISECONDS)
+        self.recorder = Recorder(context, ground.url)
+        self.page: Page = context.pages[0] if context.pages else context.new_page()
+        self._left = False
+        self.email = ""
+        self.password = ""
+
+    def visit(self, path: str) -> Response:
+        response = self.page.goto(self.ground.url + path)
+        assert response is not None
+        return response
+
+    def fill(self, **fields: str) -> None:
+        """Fields by their visible labels; `_` stands for a space or a hyphen."""
+        for label, value in fields.items():
+            pattern = re.compile(rf"^\s*{label.replace('_', '[ -]')}\b", re.IGNORECASE)
+            self.page.get_by_label(pattern).fill(value)
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def sees(self, heading: str) -> None:
+        """The page's main heading."""
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(re.compile(heading, re.IGNORECASE))
+
+    def sign_up(self, email: str, password: str, organization: str) -> None:
+        """Up to the page that asks to look into the mailbox."""
+        self.email, self.password = email, password
+        self.ground.canaries.add(f"password of {self.name}", password)
+        self.visit("/accounts/signup/")
+        self.fill(e_mail=email, password=password, organization=organization)
+        self.press("Create account")
+        self.page.wait_for_url("**/accounts/confirm-email/")
+
+    def verify_email(self) -> Mail:
+        """Follows the link of the newest mail that has one."""
+        mail = self.ground.mailbox.wait_for(self.email, "confirm")
+        self.page.goto(mail.link("/accounts/confirm-email/"))
+        self.press("Confirm")
+        return mail
+
+    def sign_in(self, email: str | None = None, password: str | None = None) -> None:
+        """Until the sign-in page is left; what comes next depends on the account."""
+        self.visit("/accounts/login/")
+        self.fill(e_mail=email or self.email, password=password or self.password)
+        self.press("Sign in")
+        self.page.wait_for_url(lambda url: urlsplit(url).path != "/accounts/login/")
+
+    def sign_out(self) -> None:
+        self.press("Sign out")
+        self.page.wait_for_url(self.ground.url + "/")
+
+    def stored(self) -> Any:
+        """What this page's origin has in localStorage, sessionStorage, readable cookies and IndexedDB."""
+        return self.page.evaluate(STORED)
+
+    def leave(self) -> None:
+        """Closes her browser; what it stored stays for the leak scan. Nothing when she has left."""
+        if self._left:
+            return
+        self._left = True
+        if self.page.url.startswith(self.ground.url):
+            state = {"stored": self.stored(), "cookies": self.context.cookies()}
+            count = len(list(self.ground.storage.iterdir()))
+            (self.ground.storage / f"{count:03} {self.name}.json").write_text(json.dumps(state))
+        self.context.close()
+
+
+class People:
+    """Makes them. `browser` is shared; somebody with a profile has a browser of her own, whose folder stays for the
+    leak scan."""
+
+    def __init__(self, ground: "Ground", chromium: BrowserType, browser: Browser, executable: Path) -> None:
+        self.ground = ground
+        self._chromium = chromium
+        self._browser = browser
+        self._executable = executable
+        self._here: list[Person] = []
+
+    def __call__(self, name: str, *, profile: bool = False, **options: Any) -> Person:
+        """Somebody at an empty page; `options` of Playwright's contexts, such as `color_scheme="dark"`."""
+        if profile:
+            context = self._chromium.launch_persistent_context(
+                self.ground.profiles / name, executable_path=self._executable, args=ARGUMENTS, **options
+            )
+        else:
+            context = self._browser.new_context(**options)
+        person = Person(name, self.ground, context)
+        self._here.append(person)
+        return person
+
+    @contextmanager
+    def leaving(self) -> Iterator["People"]:
+        """At its end everybody leaves, and nothing may have gone wrong for anybody."""
+        try:
+            yield self
+        finally:
+            problems = []
+            for person in self._here:
+                person.leave()
+                problems += [f"{person.name}: {problem}" for problem in person.recorder.problems()]
+            self._here.clear()
+        assert not problems, "\n".join(problems)
