@@ -71,7 +71,11 @@ class Ground:
             self.stack.query("SELECT pg_reload_conf()")
             for name in ("web", "worker", "beat"):
                 self.program(name).start()
-            wait_until(self.stack.is_ready, "web is ready")
+            try:
+                wait_until(self.stack.is_ready, "web is ready")
+            except AssertionError as error:
+                error.add_note((self.logs / "web.log").read_text()[-4_000:])
+                raise
             self._stack = stack.pop_all()
         return self
 

@@ -16,6 +16,7 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -57,6 +58,9 @@ class Canary:
 def _forms_of_text(text: str) -> Iterator[tuple[str, bytes]]:
     raw = text.encode()
     yield "UTF-8", raw
+    # Chromium stores a text so whose characters all fit into one byte.
+    with suppress(UnicodeEncodeError):
+        yield "Latin-1", text.encode("latin-1")
     yield "UTF-16", text.encode("utf-16-le")
     yield "UTF-16, big-endian", text.encode("utf-16-be")
     for upper in (raw.hex(), raw.hex().upper()):
@@ -68,8 +72,11 @@ def _forms_of_text(text: str) -> Iterator[tuple[str, bytes]]:
     for encoded_text in (quote(text, safe=""), quote(text, safe="!'()*~-_."), quote(text), quote_plus(text)):
         yield "URL-encoded", encoded_text.encode()
         yield "URL-encoded", re.sub("%..", lambda match: match[0].lower(), encoded_text).encode()
-    for escaped in (json.dumps(text), json.dumps(text, ensure_ascii=False)):
+    for ascii_only in (True, False):
+        escaped = json.dumps(text, ensure_ascii=ascii_only)
         yield "JSON", escaped[1:-1].encode()
+        # JSON as a text inside JSON.
+        yield "JSON", json.dumps(escaped[1:-1], ensure_ascii=ascii_only)[1:-1].encode()
         # As Django puts it into a page, and some libraries put slashes.
         yield "JSON", re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04X}", escaped[1:-1]).encode()
         yield "JSON", escaped[1:-1].replace("/", "\\/").encode()
@@ -165,6 +172,7 @@ class Scanner:
 
 
 _HEX = re.compile(rb"(?:[0-9a-f]{2}){16,}|(?:[0-9A-F]{2}){16,}")
+# It may begin anywhere in a run of its characters: a path's slash is one of them.
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
 
 
@@ -174,7 +182,7 @@ def unpacked(data: bytes, layers: int = LAYERS) -> Iterator[tuple[str, bytes]]:
         return
     pieces = {
         " in hex": [bytes.fromhex(run.decode()) for run in _HEX.findall(data)],
-        " in base64": [_decoded(run) for run in _BASE64.findall(data)],
+        " in base64": [_decoded(run[start:]) for run in _BASE64.findall(data) for start in range(4)],
     }
     for how, contents in pieces.items():
         if contents:
