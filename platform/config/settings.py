@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from psycopg.conninfo import conninfo_to_dict
 
 from config.env import ROOT, from_process
+from web.policies import add_file_headers
 
 env = from_process()
 
@@ -66,6 +67,7 @@ MIDDLEWARE = [
     "web.middleware.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "web.headers.PageHeadersMiddleware",
     # For pages only: what programs call has no session, no form and no frame.
     "web.middleware.SessionMiddleware",
     "web.middleware.CsrfViewMiddleware",
@@ -165,7 +167,7 @@ EMAIL_URL = env.text("EMAIL_URL", "smtp://localhost:25")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("MAIL_FROM", "any-llm platform <noreply@localhost>")
 _mail = urlsplit(EMAIL_URL)
 if _mail.scheme == "file":
-    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_BACKEND = "devstack.mail.FolderBackend"
     EMAIL_FILE_PATH = _mail.path
 EMAIL_HOST, EMAIL_PORT = _mail.hostname or "", _mail.port or 25
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_mail.username or ""), unquote(_mail.password or "")
@@ -209,6 +211,7 @@ STORAGES = {
 }
 # In development files are served from where the build put them; in production from the collected, hashed copies.
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_ADD_HEADERS_FUNCTION = add_file_headers
 
 # --- SDK endpoints ---
 

@@ -1,8 +1,9 @@
 """Every URL. Those below /api/v1 and /v1 are a contract with released SDKs: exactly as written, no redirects."""
 
+from django.conf import settings
 from django.urls import include, path, re_path
 
-from web import health, views
+from web import headers, health, views
 
 sdk_endpoints = [path("", include("apps.sdk.urls")), path("", include("apps.ledger.urls"))]
 
@@ -19,11 +20,16 @@ urlpatterns = [
     path("o/<uuid:organization_id>/", include("apps.vault.urls")),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("csp-reports", headers.csp_reports),
     path("api/v1/", include(sdk_endpoints)),
     # Releases before 1.9 append /api/v1 to an address that their users may have copied with it.
     path("api/v1/api/v1/", include(sdk_endpoints)),
     re_path(r"^(?:api|v1)/", views.no_endpoint),
 ]
+
+if settings.DEBUG:
+    # What was sent while developing, instead of a mailbox.
+    urlpatterns.insert(0, path("dev/mail/", include("devstack.mail_urls")))
 
 handler400 = views.bad_request
 handler500 = views.server_error

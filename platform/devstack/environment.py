@@ -17,11 +17,12 @@ HEADER = """\
 def write_environment(path: Path, *, port: int, database_url: str | None = None, redis_url: str | None = None) -> None:
     """Write the file with mode 0600, all or nothing, around the secrets and own lines it has already.
 
+    Mail goes to the folder `mail` beside it, unless an own line has EMAIL_URL: /dev/mail/ shows it.
     `database_url`, `redis_url`: of the embedded servers; None leaves the variable out, for the user's own value
     in the environment.
     """
     present = read_env_file(path) if path.is_file() else {}
-    made = {"SECRET_KEY": secrets.token_urlsafe(50)}
+    made = {"SECRET_KEY": secrets.token_urlsafe(50), "EMAIL_URL": f"file://{path.parent / 'mail'}"}
     for name in KEY_RINGS:
         made[name] = f"d1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
     current = {"DEBUG": "true", "SITE_URL": f"http://127.0.0.1:{port}"}

@@ -213,6 +213,7 @@ def _show_box(port: int) -> None:
     lines = [
         f"Open   http://{HOST}:{port}",
         "Try    .venv/bin/python manage.py demo --json --provider-key openai=sk-…",
+        f"Mail   http://{HOST}:{port}/dev/mail/ shows what would have been sent",
         "Look   var/log/ has the logs, var/postgres/ and var/valkey/ the data",
         "Stop   Ctrl-C",
     ]

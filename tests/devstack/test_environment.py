@@ -20,6 +20,7 @@ def test_the_file_is_what_settings_want_and_for_this_user_only(path: Path) -> No
     assert env.boolean("DEBUG", default=False)
     assert env.text("SITE_URL") == "http://127.0.0.1:8123"
     assert (env.text("DATABASE_URL"), env.text("REDIS_URL")) == ("postgresql://x", "redis://y")
+    assert env.text("EMAIL_URL") == f"file://{path.parent}/mail"
     assert len(env.text("SECRET_KEY")) >= 50
     assert {len(env.key_ring(name).current[1]) for name in KEY_RINGS} == {32}
     assert len({env.text(name) for name in KEY_RINGS}) == len(KEY_RINGS)
@@ -29,7 +30,7 @@ def test_secrets_and_own_lines_stay_and_the_rest_is_renewed(path: Path) -> None:
     write_environment(path, port=8000, database_url="postgresql://old", redis_url="redis://old")
     before = read_env_file(path)
     path.chmod(0o644)
-    path.write_text(path.read_text() + "SPARE_SCHEMAS=1\n")
+    path.write_text(path.read_text() + "SPARE_SCHEMAS=1\nEMAIL_URL=smtp://mail.example:25\n")
 
     write_environment(path, port=9000, redis_url="redis://new")
 
@@ -37,6 +38,7 @@ def test_secrets_and_own_lines_stay_and_the_rest_is_renewed(path: Path) -> None:
     secrets = ("SECRET_KEY", *KEY_RINGS)
     assert [after[name] for name in secrets] == [before[name] for name in secrets]
     assert after["SPARE_SCHEMAS"] == "1"
+    assert after["EMAIL_URL"] == "smtp://mail.example:25"
     assert after["SITE_URL"] == "http://127.0.0.1:9000"
     assert after["REDIS_URL"] == "redis://new"
     assert "DATABASE_URL" not in after
