@@ -24,6 +24,8 @@ class ProjectKeyEntry(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     # When a retiring key stops counting; without it, when somebody says so.
     retire_at = models.DateTimeField(null=True)
+    # The project is archived: its keys don't count until it is restored. Their status goes on meanwhile.
+    is_suspended = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         indexes = [

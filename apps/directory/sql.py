@@ -3,7 +3,7 @@
 # For directory rows `k` joined to their organizations `o`: the key opens the SDK endpoints.
 LIVE_KEY = """
     k.status IN ('unproven', 'active', 'retiring') AND (k.retire_at IS NULL OR k.retire_at > now())
-    AND o.status = 'ready'
+    AND NOT k.is_suspended AND o.status = 'ready'
 """
 
 # A common table expression that has one row while the caller's key is live: $1 is the project, $2 the generation.

@@ -27,6 +27,8 @@ class Project(TenantModel):
     updated_at = models.DateTimeField(null=True)
     # When it was put away; its keys stop counting, and it can be brought back.
     archived_at = models.DateTimeField(null=True)
+    # When its keys and boxes were deleted for good. The row stays: usage refers to it.
+    deleted_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -53,6 +55,8 @@ class ProjectKey(TenantModel):
     public_key = models.BinaryField(max_length=32)
     # Eight hex digits from the browser, part of the key's text, so that the same text can be shown again.
     kid = models.CharField(max_length=8, blank=True)
+    # The head it took over from, part of its statement; empty for a project's first key.
+    previous_public_key = models.BinaryField(max_length=32, blank=True, default=b"", db_default=b"")
     via = models.CharField(max_length=8, choices=Via)
     # The member's signature over the project-key statement; empty for a key the command line set.
     statement_signature = models.BinaryField(max_length=64, blank=True)
@@ -60,6 +64,8 @@ class ProjectKey(TenantModel):
     signed_by_account_key_version = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     last_used_at = models.DateTimeField(null=True)
+    # Why it had to be rotated away; empty when nobody had to. Rolling back to it brings the demand back.
+    given_up_reason = models.CharField(max_length=255, blank=True, default="", db_default="")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "generation"], name="project_generation_once")]

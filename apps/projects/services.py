@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.shortcuts import get_object_or_404
 
 from apps.accounts.models import Vault
 from apps.directory.models import ProjectKeyEntry
@@ -44,6 +45,21 @@ def create_project(*, name: str, description: str = "") -> Project:
     if not name or len(name) > 255 or len(description) > 1024 or "\0" in name + description:
         raise ProjectError("Give the project a name of at most 255 and a description of at most 1024 characters.")
     return Project.objects.create(name=name, description=description)
+
+
+def lock_project(project_id: uuid.UUID) -> Project:
+    """The project's row, locked until the transaction ends.
+
+    Every change of a project's keys, boxes and grants begins with it. Locks are taken in this order: the project, the
+    directory's entries for it, then the rest. Http404 when there is none, or it was deleted for good.
+    """
+    return get_object_or_404(Project.objects.select_for_update(), id=project_id, deleted_at=None)
+
+
+def bump_keyset(project: Project) -> None:
+    """Counts a change of a locked project's keys or boxes: a rotation that was prepared before has to start again."""
+    project.keyset_version += 1
+    project.save(update_fields=["keyset_version"])
 
 
 @transaction.atomic
