@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.urls import include, path, re_path
 
-from web import headers, health, views
+from web import headers, health, showcase, views
 
 sdk_endpoints = [path("", include("apps.sdk.urls")), path("", include("apps.ledger.urls"))]
 
@@ -30,6 +30,7 @@ urlpatterns = [
 if settings.DEBUG:
     # What was sent while developing, instead of a mailbox.
     urlpatterns.insert(0, path("dev/mail/", include("devstack.mail_urls")))
+    urlpatterns += [path("dev/components/", showcase.components), path("dev/entrance/", showcase.entrance)]
 
 handler400 = views.bad_request
 handler500 = views.server_error

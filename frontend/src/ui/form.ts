@@ -1,5 +1,6 @@
 /** Forms that a page's module sends: one submission at a time, errors beside their fields. */
 
+import { ApiError } from "../http";
 import { element, uniqueId } from "./dom";
 
 /** What a handler throws about the form itself. `fields`: a message for each field, by its name. */
@@ -15,16 +16,12 @@ export class FormError extends Error {
 
 export type SubmitHandler = (data: FormData, submitter: HTMLElement | null) => Promise<void>;
 
-const UNREACHABLE = "We couldn’t reach the server. Check your connection and try again.";
 const BROKEN = "Something in this page broke. Reload it and try again.";
-/** What fetch rejects with when there is no answer, in Chromium, Firefox and Safari. */
-const NO_ANSWER = /failed to fetch|networkerror|load failed/i;
-
 /**
  * Calls `handler` when the form is submitted, in place of sending it.
  *
  * Until it settles the form is busy and can't be submitted again. What it rejects with is shown: FormError beside the
- * fields it names, ApiError's `detail` and a lost connection above the form. A rejection named "Cancelled" is the
+ * fields it names, ApiError's `detail` above the form. A rejection named "Cancelled" is the
  * person's own doing and shows nothing. Anything else is a bug: it is shown as such and reported.
  */
 export function onSubmit(form: HTMLFormElement, handler: SubmitHandler): void {
@@ -72,8 +69,7 @@ export function showError(form: HTMLFormElement, error: unknown): void {
     if (first instanceof HTMLElement) first.focus();
     return;
   }
-  if (isApiError(error)) return showFormError(form, error.detail);
-  if (error instanceof TypeError && NO_ANSWER.test(error.message)) return showFormError(form, UNREACHABLE);
+  if (error instanceof ApiError) return showFormError(form, error.detail);
   showFormError(form, BROKEN);
   reportError(error);
 }
@@ -108,8 +104,4 @@ export function showFieldError(form: HTMLFormElement, name: string, message: str
   const described = new Set((control.getAttribute("aria-describedby") ?? "").split(" ").filter(Boolean));
   control.setAttribute("aria-describedby", [...described.add(area.id)].join(" "));
   return control;
-}
-
-function isApiError(error: unknown): error is { detail: string } {
-  return error instanceof Error && "status" in error && "detail" in error && typeof error.detail === "string";
 }
