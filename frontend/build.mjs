@@ -30,6 +30,7 @@ const shared = {
   bundle: true,
   minify: true,
   sourcemap: "linked",
+  legalComments: "linked",
   target: "es2022",
   charset: "utf8",
   logLevel: "warning",
