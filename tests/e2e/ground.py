@@ -4,6 +4,8 @@ its own, hashed static files, an SMTP server, and a relay that keeps every byte 
 Nothing below `folder` was there before, so all that is in it afterwards comes from what the tests did.
 """
 
+import base64
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,7 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from config.env import ROOT
+from config.env import ROOT, Environment, KeyRing
+from devstack.environment import KEY_RINGS
 from devstack.servers import free_port, postgres_program
 from tests.e2e.leaks import Canaries
 from tests.e2e.mail import Mailbox
@@ -44,6 +47,8 @@ class Ground:
                 "DEBUG": "false",
                 "SITE_URL": self.url,
                 "ALLOWED_HOSTS": "localhost,127.0.0.1",
+                "SECRET_KEY": secrets.token_urlsafe(50),
+                **{name: f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}" for name in KEY_RINGS},
                 "LOG_LEVEL": "DEBUG",
                 "EMAIL_URL": self.mailbox.url,
                 "STATIC_ROOT": str(folder / "static"),
@@ -54,6 +59,10 @@ class Ground:
             },
         )
         self.stack.port = web_port
+        self.canaries.add("SECRET_KEY", self.stack.environment["SECRET_KEY"])
+        for name in KEY_RINGS:
+            for _, secret in self.key_ring(name):
+                self.canaries.add(name, secret)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -108,6 +117,10 @@ class Ground:
     @property
     def environment(self) -> Mapping[str, str]:
         return {"DJANGO_SETTINGS_MODULE": "config.settings", **self.stack.environment}
+
+    def key_ring(self, name: str) -> KeyRing:
+        """Of the application, made for this ground alone."""
+        return Environment(self.stack.environment, None).key_ring(name)
 
     def query(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """Rows from the database, past the product."""
