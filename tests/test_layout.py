@@ -47,7 +47,7 @@ def test_arrows_run_down() -> None:
         "directory": {"organizations"},
         "pricing": set(),
         "projects": {"accounts", "audit", "directory", "organizations"},
-        "vault": {"accounts", "audit", "directory", "organizations", "pricing", "projects"},
+        "vault": {"accounts", "audit", "directory", "ledger", "organizations", "pricing", "projects"},
         "ledger": {"directory", "pricing"},
         "members": {"accounts", "audit", "organizations", "projects", "vault"},
         "onboarding": {"accounts", "directory", "ledger", "organizations", "projects", "vault"},

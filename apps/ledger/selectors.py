@@ -2,6 +2,9 @@
 
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
+
+from django.db.models import Max
 
 from apps.ledger.models import UsageEvent
 
@@ -9,3 +12,24 @@ from apps.ledger.models import UsageEvent
 def usage_events(project_id: uuid.UUID) -> Iterator[UsageEvent]:
     """A project's events, oldest first, streamed."""
     return UsageEvent.objects.filter(project_id=project_id).order_by("occurred_at", "id").iterator(chunk_size=1_000)
+
+
+# How far back a question about recent calls looks: a bound on its cost, not a promise.
+RECENT_EVENTS = 5_000
+
+
+def recent_clients(*, project_id: uuid.UUID, provider_key_id: uuid.UUID) -> list[tuple[str, datetime]]:
+    """Who used a provider key among the project's latest calls: names ("" for programs that give none), last first."""
+    recent = UsageEvent.objects.filter(project_id=project_id).order_by("-occurred_at").values("id")[:RECENT_EVENTS]
+    found = (
+        UsageEvent.objects.filter(id__in=recent, provider_key_id=provider_key_id)
+        .values_list("client_name")
+        .annotate(last=Max("occurred_at"))
+        .order_by("-last")
+    )
+    return list(found)
+
+
+def latest_event(project_id: uuid.UUID) -> UsageEvent | None:
+    """The project's newest call."""
+    return UsageEvent.objects.filter(project_id=project_id).order_by("-occurred_at").first()
