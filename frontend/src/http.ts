@@ -26,6 +26,10 @@ export function postJson<T>(url: string, body: unknown): Promise<T> {
   return request("POST", url, body);
 }
 
+export function putJson<T>(url: string, body: unknown): Promise<T> {
+  return request("PUT", url, body);
+}
+
 export function deleteJson<T>(url: string, body?: unknown): Promise<T> {
   return request("DELETE", url, body);
 }

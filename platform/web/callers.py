@@ -26,13 +26,21 @@ def address(request: HttpRequest) -> str:
 def too_many_failures(request: HttpRequest, purpose: str, per_minute: int) -> bool:
     """Counts one failure of `purpose` from the caller's address; whether it is over the limit this minute.
 
-    Only failures cost a round trip to the cache. When the cache is down nothing is limited: the limit protects
-    the service from noise, not the keys, which can't be guessed.
+    Only failures cost a round trip to the cache.
     """
-    key = f"failures:{purpose}:{address(request)}:{int(time.time() // 60)}"
+    return too_many(f"failures:{purpose}:{address(request)}", per_minute)
+
+
+def too_many(what: str, per_minute: int) -> bool:
+    """Counts one more of `what`; whether it is over the limit this minute.
+
+    When the cache is down nothing is limited: the limit protects the service from noise, not the keys, which can't
+    be guessed.
+    """
+    key = f"{what}:{int(time.time() // 60)}"
     try:
         cache.add(key, 0, timeout=120)
         return cache.incr(key) > per_minute
     except (RedisError, ValueError) as error:
-        logger.warning("failures can't be counted: %s", error)
+        logger.warning("%s can't be counted: %s", what.partition(":")[0], error)
         return False

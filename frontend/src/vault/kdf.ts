@@ -116,13 +116,15 @@ declare global {
   }
 }
 
-let policy: ScriptUrls | undefined;
+/** Where the scripts of one page share the policy: a page can make it once, and each has its own copy of this code. */
+const SHARED = Symbol.for("alp-worker");
 
 /** The worker's address, which the page names since it holds a content hash. */
 function workerUrl(): string {
   const named = document.querySelector<HTMLMetaElement>('meta[name="kdf-worker"]')?.content ?? "";
-  if (!policy) {
-    // A page can make a policy once. This one passes on one address of our own, and nothing else ever.
+  const page = window as { [SHARED]?: ScriptUrls };
+  if (!page[SHARED]) {
+    // It passes on one address of our own, and nothing else ever.
     const rules = {
       createScriptURL(url: string): string {
         const full = new URL(url, document.baseURI);
@@ -130,7 +132,7 @@ function workerUrl(): string {
         return full.href;
       },
     };
-    policy = window.trustedTypes?.createPolicy("alp-worker", rules) ?? rules;
+    page[SHARED] = window.trustedTypes?.createPolicy("alp-worker", rules) ?? rules;
   }
-  return policy.createScriptURL(named);
+  return page[SHARED].createScriptURL(named);
 }
