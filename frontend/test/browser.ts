@@ -8,8 +8,6 @@ import * as session from "../src/vault/session";
 import { CASES } from "./cases";
 import { V } from "./cast";
 
-let locks = 0;
-
 const vault = {
   /** The names of the cases that ran; rejects at the first that fails. */
   runCases() {
@@ -55,8 +53,11 @@ const vault = {
   setIdleMinutes: session.setIdleMinutes,
   idleMinutes: session.idleMinutes,
   watch: () => void session.watchActivity(),
-  listen: () => void session.onLock(() => locks++),
-  locks: () => locks,
+  /** Resolves when the vault is locked the next time, here or in another tab. */
+  nextLock: () =>
+    new Promise<string>((resolve) => {
+      const end = session.onLock(() => (end(), resolve("locked")));
+    }),
   /** Everything that is stored, with the local key as what WebCrypto says of it. */
   async dump() {
     const database = await new Promise<IDBDatabase>((resolve, reject) => {

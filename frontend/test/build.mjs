@@ -1,4 +1,5 @@
-// Builds the front end's tests into the folder named as argument: *.test.cjs and bridge.cjs for Node, browser.js for a page.
+// Builds the front end's tests into the folder named as argument: *.test.cjs and bridge.cjs for Node, browser.js and kdf-worker.js
+// for a page.
 // They stay out of frontend/dist, which is served.
 
 import { readdirSync } from "node:fs";
@@ -22,4 +23,5 @@ await Promise.all([
     sourcemap: "inline",
   }),
   esbuild.build({ ...shared, entryPoints: [join(here, "browser.ts")], format: "esm" }),
+  esbuild.build({ ...shared, entryPoints: [join(here, "..", "src", "vault", "kdf-worker.ts")], format: "iife", minify: true }),
 ]);

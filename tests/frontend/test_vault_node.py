@@ -140,7 +140,7 @@ def client(tmp_path: Path) -> Callable[[list[Any]], dict[str, Any]]:
     python = python_of(CLIENTS[-1])
 
     def ask(question: list[Any]) -> dict[str, Any]:
-        command = [python, "-I", "-c", ASK_CLIENT]
+        command = [str(python), "-I", "-c", ASK_CLIENT]
         result = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr
         answer: dict[str, Any] = json.loads(result.stdout)
