@@ -37,7 +37,7 @@ def sample_context() -> dict[str, Any]:
     return {
         "shell": {"memberships": memberships, "organization": memberships[0].organization, "abilities": frozenset()},
         "form": SampleForm(initial={"name": "Ada Lovelace", "period": "week"}),
-        "wrong": SampleForm({"name": "", "email": "ada@", "period": "", "time_zone": "UTC"}, prefix="wrong"),
+        "wrong": SampleForm({"wrong-email": "ada@", "wrong-time_zone": "UTC"}, prefix="wrong"),
         "crumbs": [("#", "Projects"), ("#", LONG_NAME)],
         "long_name": LONG_NAME,
         "long_address": LONG_ADDRESS,
