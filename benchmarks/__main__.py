@@ -1,4 +1,4 @@
-"""`python -m benchmarks [organizations | servers | wrk] [--json]`."""
+"""`python -m benchmarks [kdf | organizations | servers | wrk] [--json]`."""
 
 import argparse
 import importlib.util
@@ -315,9 +315,18 @@ def ready(options: argparse.Namespace) -> dict[str, object]:
     return measured
 
 
+def kdf(options: argparse.Namespace) -> dict[str, object]:
+    # Not above: the rest needs neither a browser nor Node.
+    from benchmarks import browser_kdf
+
+    return {**browser_kdf.measure(options.rounds)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("claims", "organizations", "servers", "wrk"), default="claims")
+    parser.add_argument(
+        "what", nargs="?", choices=("claims", "kdf", "organizations", "servers", "wrk"), default="claims"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=7)
@@ -326,6 +335,7 @@ def main() -> None:
     options = parser.parse_args()
     measure, text = {
         "claims": (claims, report.claims),
+        "kdf": (kdf, report.kdf),
         "organizations": (ready, report.organizations),
         "servers": (servers, report.servers),
         "wrk": (wrk, report.wrk),

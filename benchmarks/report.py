@@ -66,6 +66,15 @@ def organizations(data: dict[str, dict[str, float]]) -> str:
     return table(["an organization is ready", "median ms", "most ms", "ratio to migrations"], rows)
 
 
+def kdf(data: dict[str, Any]) -> str:
+    """Milliseconds to derive the key of a password (64 MiB, 3 passes), and the ratio to the native implementation."""
+    rows = [
+        [name, f"{one['median_ms']:,.0f}", f"{one['most_ms']:,.0f}", f"{one['ratio']:.2f}"]
+        for name, one in data.items()
+    ]
+    return table(["the key of a password", "median ms", "most ms", "ratio to native"], rows)
+
+
 def servers(data: dict[str, Any]) -> str:
     names = list(data["servers"][0]["cases"])
     head = ["workers x threads", "MiB"]
