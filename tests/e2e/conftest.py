@@ -14,14 +14,13 @@ HERE = Path(__file__).parent
 LAST = "test_leaks.py"
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker(pytest.mark.xdist_group("e2e"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ours = [item for item in items if item.path.is_relative_to(HERE)]
-    for item in ours:
-        item.add_marker(pytest.mark.xdist_group("e2e"))
-    # They take longest, so they start first; within them, what all others did is looked at in the end.
-    others = [item for item in items if not item.path.is_relative_to(HERE)]
-    items[:] = [*sorted(ours, key=lambda item: item.path.name == LAST), *others]
+    """They take longest, so they start first; within them, what all others did is looked at in the end."""
+    items.sort(key=lambda item: (not item.path.is_relative_to(HERE), item.path.name == LAST))
 
 
 @pytest.fixture(scope="session")

@@ -173,16 +173,17 @@ class Scanner:
 
 _HEX = re.compile(rb"(?:[0-9a-f]{2}){16,}|(?:[0-9A-F]{2}){16,}")
 # It may begin anywhere in a run of its characters: a path's slash is one of them.
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{24,}")
 
 
 def unpacked(data: bytes, layers: int = LAYERS) -> Iterator[tuple[str, bytes]]:
     """(how, contents) of what is encoded or compressed inside, all pieces of one kind joined, down to `layers`."""
     if layers == 0:
         return
+    # Each run once: most of a log is the same words again and again.
     pieces = {
-        " in hex": [bytes.fromhex(run.decode()) for run in _HEX.findall(data)],
-        " in base64": [_decoded(run[start:]) for run in _BASE64.findall(data) for start in range(4)],
+        " in hex": [bytes.fromhex(run.decode()) for run in set(_HEX.findall(data))],
+        " in base64": [_decoded(run[start:]) for run in set(_BASE64.findall(data)) for start in range(4)],
     }
     for how, contents in pieces.items():
         if contents:
