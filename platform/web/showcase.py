@@ -38,7 +38,7 @@ def sample_context() -> dict[str, Any]:
         "shell": {"memberships": memberships, "organization": memberships[0].organization, "abilities": frozenset()},
         "form": SampleForm(initial={"name": "Ada Lovelace", "period": "week"}),
         "wrong": SampleForm({"wrong-email": "ada@", "wrong-time_zone": "UTC"}, prefix="wrong"),
-        "crumbs": [("#", "Projects"), ("#", LONG_NAME)],
+        "crumbs": [("/o/1/", "Projects"), ("/o/1/projects/1/", LONG_NAME)],
         "long_name": LONG_NAME,
         "long_address": LONG_ADDRESS,
         "fingerprint": "9f3a61c07be24d15a8830c6ff1d2947e",

@@ -219,3 +219,19 @@ def test_error_toasts_stay_and_can_be_dismissed(open_page: Opener) -> None:
     expect(page.get_by_text("The server can’t be reached.")).to_be_visible()
     page.get_by_role("button", name="Dismiss").click()
     expect(page.locator(".toast")).to_have_count(0)
+
+
+def test_a_sheet_is_printed_alone(open_page: Opener) -> None:
+    page = open_page("/dev/entrance/")
+    page.evaluate(
+        """() => {
+            const sheet = document.createElement("div");
+            sheet.className = "print-sheet";
+            sheet.textContent = "Encryption recovery key";
+            document.querySelector(".entrance-body").append(sheet);
+        }"""
+    )
+    page.emulate_media(media="print")
+    expect(page.get_by_text("Encryption recovery key")).to_be_visible()
+    for other in (page.locator("h1"), page.locator("form"), page.locator("header"), page.locator("footer")):
+        expect(other).to_be_hidden()

@@ -6,14 +6,20 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest
 from django.template.loader import get_template
-from django.test import override_settings
+from django.test import Client, RequestFactory, override_settings
 
+from apps.accounts.models import User
 from config.env import ROOT
+from web.showcase import sample_context
+from web.templatetags.ui import grouped, initials, nav_item
 
 FOLDER = ROOT / "templates"
 TEMPLATES = sorted(FOLDER.rglob("*.html"))
 PAGES = ["landing.html", "400.html", "403.html", "404.html", "500.html", "csrf_failure.html"]
+PAGES += ["dev/components.html", "dev/entrance.html"]
 CONTEXT = {"site_url": "https://keys.example.com", "platform_url": "https://keys.example.com/api/v1"}
 
 # What `default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:` refuses.
@@ -68,6 +74,13 @@ class Document(HTMLParser):
             self.headings.append(int(tag[1]))
 
 
+def request(path: str) -> HttpRequest:
+    """One of a person who is signed in, who need not be in a database."""
+    made = RequestFactory().get(path)
+    made.user = User(name="Ada Lovelace", email="ada@acme.example")
+    return made
+
+
 @pytest.fixture(autouse=True)
 def _unhashed() -> Iterator[None]:
     """Static files under their own names, so that the build need not have run."""
@@ -101,7 +114,8 @@ def test_template_keeps_to_the_policy(path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page_is_a_sound_document(page: str) -> None:
-    document = Document(get_template(page).render(CONTEXT if page == "landing.html" else {}))
+    context = {"landing.html": CONTEXT, "dev/components.html": sample_context()}.get(page, {})
+    document = Document(get_template(page).render(context, request("/o/1/") if page.startswith("dev/") else None))
     assert (document.stray, document.open) == ([], [])
     assert len(document.ids) == len(set(document.ids))
     assert document.references <= set(document.ids)
@@ -121,3 +135,72 @@ def test_landing_quickstart_names_this_installation() -> None:
     html = get_template("landing.html").render(CONTEXT)
     assert "export ANY_LLM_PLATFORM_URL=https://keys.example.com/api/v1\n" in html
     assert '<link rel="canonical" href="https://keys.example.com/">' in html
+
+
+def test_landing_leads_visitors_to_an_account_and_others_to_their_projects() -> None:
+    visitor = RequestFactory().get("/")
+    visitor.user = AnonymousUser()
+    html = get_template("landing.html").render(CONTEXT, visitor)
+    assert 'href="/accounts/signup/"' in html
+    assert 'href="/o/"' not in html
+    html = get_template("landing.html").render(CONTEXT, request("/"))
+    assert 'href="/accounts/signup/"' not in html
+    assert 'href="/o/"' in html
+
+
+def test_frame_of_the_application_needs_no_context() -> None:
+    document = Document(get_template("app.html").render({}))
+    assert (document.stray, document.open) == ([], [])
+
+
+def test_frame_of_the_application_signs_out_by_post() -> None:
+    html = get_template("app.html").render({"shell": {"memberships": [], "organization": None}}, request("/account/"))
+    form = re.search(r'<form[^>]*action="/accounts/logout/".*?</form>', html, re.DOTALL)
+    assert form
+    assert 'method="post"' in form[0]
+    assert "csrfmiddlewaretoken" in form[0]
+
+
+@pytest.mark.parametrize("path", ["/dev/components/", "/dev/entrance/"])
+def test_samples_exist_in_development_only(client: Client, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "current"),
+    [
+        ("/o/1/members/", "page"),
+        ("/o/1/members/2/", "true"),
+        ("/o/1/", ""),
+        ("/o/1/settings/", ""),
+    ],
+)
+def test_navigation_knows_where_it_is(path: str, current: str) -> None:
+    context = {"request": RequestFactory().get(path)}
+    assert nav_item(context, "/o/1/members/", "Members")["current"] == current
+
+
+def test_navigation_item_for_pages_elsewhere_and_for_one_page_only() -> None:
+    context = {"request": RequestFactory().get("/o/1/projects/2/")}
+    assert nav_item(context, "/o/1/", "Projects", below="/o/1/projects/")["current"] == "true"
+    assert nav_item(context, "/o/1/", "Overview", below="exact")["current"] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Ada Lovelace", "AL"),
+        ("Ada King, Countess of Lovelace", "AL"),
+        ("ada.lovelace@acme.example", "AL"),
+        ("acme", "A"),
+        ("“Öre” & Söhne", "ÖS"),
+        ("", "?"),
+        ("—", "?"),
+    ],
+)
+def test_initials(name: str, expected: str) -> None:
+    assert initials(name) == expected
+
+
+def test_grouped() -> None:
+    assert grouped("9f3a61c0 7be2") == ["9f3a", "61c0", "7be2"]
