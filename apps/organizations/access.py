@@ -17,6 +17,9 @@ from web.errors import DomainError
 
 Arguments = ParamSpec("Arguments")
 
+# In the session: the id of the organization that was looked at last.
+LAST_ORGANIZATION = "organization"
+
 
 class NotAllowedError(DomainError):
     status = 403
@@ -77,6 +80,8 @@ def organization_view(
                     f"{membership.organization} asks its members for a second factor. Set one up under Account."
                 )
             check_ability(membership, ability)
+            if request.session.get(LAST_ORGANIZATION) != str(organization_id):
+                request.session[LAST_ORGANIZATION] = str(organization_id)
             request.membership = membership
             request.organization = membership.organization
             with tenant_scope(membership.organization):

@@ -18,6 +18,8 @@ class Organization(TenantMixin, SchemaState):  # type: ignore[misc]  # django-te
         READY = "ready"
         SUSPENDED = "suspended"
         DELETING = "deleting"
+        # A nameless row without a schema: the directory's keys refer to it for good.
+        DELETED = "deleted"
 
     # Schemas are made and dropped by tenancy.provisioning, never by saving or deleting a row.
     auto_create_schema = False
@@ -87,6 +89,8 @@ class Invitation(models.Model):
     token_digest = models.BinaryField(max_length=32, unique=True)
     invited_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
+    # When the last mail was sent, and until when its link opens.
+    sent_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)

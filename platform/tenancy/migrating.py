@@ -31,7 +31,7 @@ def migrate_tenants(progress: Callable[[str], object] = lambda _: None) -> Repor
     """
     report = Report()
     for model in (get_tenant_model(), SpareSchema):
-        behind = model._default_manager.exclude(schema_version=current_version())
+        behind = model._default_manager.exclude(schema_version__in=[current_version(), ""])
         for schema_name in list(behind.order_by("created_at").values_list("schema_name", flat=True)):
             rows = model._default_manager.filter(schema_name=schema_name)
             try:

@@ -5,8 +5,8 @@ from django.db.models.functions import Now
 
 
 class SchemaState(models.Model):
-    """How far a tenant schema is migrated. `schema_version` is a hash (tenancy/versions.py); `migration_error` is the
-    last failure, empty when there was none since."""
+    """How far a tenant schema is migrated. `schema_version` is a hash (tenancy/versions.py), empty once the schema is
+    dropped; `migration_error` is the last failure, empty when there was none since."""
 
     schema_version = models.CharField(max_length=64, editable=False)
     migration_error = models.TextField(blank=True, default="", editable=False)

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
-from tenancy.ids import new_schema_name
+from tenancy.ids import SCHEMA_NAME, new_schema_name
 from tenancy.models import SpareSchema
 from tenancy.scope import schema_scope
 from tenancy.versions import current_state, current_version, tenant_app_labels, tenant_migrations
@@ -67,6 +67,16 @@ def claim_schema() -> TenantSchema:
         )
         row = cursor.fetchone()
     return TenantSchema(row[0], current_version()) if row else build_schema()
+
+
+def drop_schema(name: str) -> None:
+    """Deletes a tenant's schema with all that is in it, for good. Part of the caller's transaction, in which the row
+    that stands for it loses its `schema_version`."""
+    if not SCHEMA_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a tenant schema's name.")
+    with connection.cursor() as cursor:
+        cursor.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+    logger.info("dropped a schema", extra={"schema": name})
 
 
 def fill_pool() -> int:
