@@ -6,6 +6,7 @@ Only the digest of the text is stored, so the table is of no use to whoever read
 import hashlib
 import re
 import uuid
+from datetime import timedelta
 from typing import NamedTuple
 
 from apps.directory.sql import LIVE_KEY
@@ -18,6 +19,9 @@ LIFETIME = 120  # seconds
 # Unsolved challenges a key may have at a time. It bounds what a caller who can't solve them leaves behind, and is
 # far above what an application of many threads asks for when it starts.
 MOST_OUTSTANDING = 1_000
+
+# How long the key before goes on counting once a key from the command line was used or adopted.
+PROVEN_OVERLAP = timedelta(hours=72)
 
 CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -70,7 +74,12 @@ _REDEEM = Statement(f"""
         DELETE FROM public.directory_challenge WHERE digest = $1 AND expires_at > now() RETURNING public_key),
     proven AS (
         UPDATE public.directory_projectkeyentry k SET status = 'active' FROM challenge c
-         WHERE k.public_key = c.public_key AND k.status = 'unproven')
+         WHERE k.public_key = c.public_key AND k.status = 'unproven' AND NOT k.is_suspended
+        RETURNING k.project_id),
+    timed AS (
+        UPDATE public.directory_projectkeyentry k
+           SET retire_at = now() + interval '{PROVEN_OVERLAP.total_seconds():.0f} seconds' FROM proven
+         WHERE k.project_id = proven.project_id AND k.status = 'retiring' AND k.retire_at IS NULL)
     SELECT k.project_id, k.generation, encode(k.public_key, 'hex')
       FROM challenge c
       JOIN public.directory_projectkeyentry k ON k.public_key = c.public_key
@@ -96,7 +105,8 @@ def issue(public_key: bytes) -> str:
 def redeem(solution: str) -> ProvenKey:
     """The key whose challenge this text was, at most once; NotAuthenticatedError for everything else.
 
-    Deleting is taking: of two that come at once, one gets the row. Success proves an unproven generation.
+    Deleting is taking: of two that come at once, one gets the row. Success proves an unproven generation, and starts
+    the clock of the one before it.
     """
     row = _REDEEM.fetch_one(_digest(solution.lower())) if CANONICAL_UUID.fullmatch(solution) else None
     if row is None:

@@ -35,6 +35,19 @@ def register_key(
         raise KeyInUseError("This key is in use, or the project has a newer one. Make a new key.") from error
 
 
+def lock_entries(project_id: uuid.UUID) -> list[ProjectKeyEntry]:
+    """All generations of a project's key, retired ones too, newest first, as they are until the transaction ends.
+
+    Newest first is also how proving a key locks them (challenges.py).
+    """
+    return list(ProjectKeyEntry.objects.select_for_update().filter(project_id=project_id).order_by("-generation"))
+
+
+def set_suspended(project_id: uuid.UUID, suspended: bool) -> None:
+    """Whether an archived project's keys are passed over. Their status and timers stay and run as they are."""
+    ProjectKeyEntry.objects.filter(project_id=project_id).update(is_suspended=suspended)
+
+
 def retire_key(*, project_id: uuid.UUID, generation: int) -> bool:
     """Ends a generation for good; whether it was live. The next request with it is refused."""
     return bool(

@@ -10,9 +10,11 @@ from apps.directory.callers import authenticate, refuse_revoked
 from apps.directory.challenges import UnknownKeyError
 from apps.directory.sql import CALLER
 from apps.directory.tokens import NotAuthenticatedError
+from apps.projects.clients import MOST_CLIENTS, client_name
 from apps.vault.services import PROVIDER
 from cryptokit.public_keys import InvalidPublicKeyError, admit_public_key
 from tenancy import tenant_scope
+from tenancy.ids import uuid7
 from tenancy.sql import Statement, iso
 from web.api import InvalidError, LeanView, json_response, read_body
 from web.callers import too_many_failures
@@ -80,23 +82,45 @@ class TokenView(LeanView):
         return json_response({"access_token": token, "token_type": "bearer"})
 
 
+# $1 project, $2 generation, $3 provider, $4 the client's name. Beside the box: whether its last use is to be noted, and
+# whether the client's is. A client that is not registered yet is, while there is room for its name.
 _RELEASE = Statement(f"""
     WITH {CALLER}
     SELECT p.id, b.sealed, {iso("p.created_at")}, {iso("p.updated_at")},
            p.last_used_at IS NULL OR p.last_used_at < now() - {LAST_USED_EVERY}
+               OR g.last_used_at IS NULL OR g.last_used_at < now() - {LAST_USED_EVERY},
+           CASE WHEN c.id IS NOT NULL THEN c.last_seen_at IS NULL OR c.last_seen_at < now() - {LAST_USED_EVERY}
+                WHEN $4::text IS NULL THEN false
+                ELSE (SELECT count(*) < {MOST_CLIENTS} FROM {{tenant}}.projects_client
+                       WHERE project_id = caller.project_id) END
       FROM caller
+      LEFT JOIN {{tenant}}.projects_projectkey g
+        ON g.project_id = caller.project_id AND g.generation = caller.generation
+      LEFT JOIN {{tenant}}.projects_client c ON c.project_id = caller.project_id AND c.name = $4::text
       LEFT JOIN {{tenant}}.vault_providerkey p
         ON p.project_id = caller.project_id AND p.provider = $3 AND p.archived_at IS NULL
       LEFT JOIN {{tenant}}.vault_box b ON b.provider_key_id = p.id AND b.generation = caller.generation
 """)
 
-# The condition is checked again under the row lock, so that of many at once one writes.
+# The conditions are checked again under the row locks, so that of many at once one writes.
 _TOUCH = Statement(f"""
     WITH touched AS (
         UPDATE {{tenant}}.vault_providerkey SET last_used_at = now()
-         WHERE id = $3 AND (last_used_at IS NULL OR last_used_at < now() - {LAST_USED_EVERY}) RETURNING 1)
+         WHERE id = $3 AND (last_used_at IS NULL OR last_used_at < now() - {LAST_USED_EVERY}))
     UPDATE {{tenant}}.projects_projectkey SET last_used_at = now()
-     WHERE project_id = $1 AND generation = $2 AND EXISTS (SELECT FROM touched)
+     WHERE project_id = $1 AND generation = $2
+       AND (last_used_at IS NULL OR last_used_at < now() - {LAST_USED_EVERY})
+""")
+
+_SEE_CLIENT = Statement(f"""
+    INSERT INTO {{tenant}}.projects_client AS c (id, project_id, name, is_default, last_seen_at, last_generation)
+    VALUES ($4, $1, $3, false, now(), $2)
+    ON CONFLICT (project_id, name) DO UPDATE SET last_seen_at = now(), last_generation = $2
+     WHERE c.last_seen_at IS NULL OR c.last_seen_at < now() - {LAST_USED_EVERY}
+""")
+
+_HAS_NEWER_BOX = Statement("""
+    SELECT FROM {tenant}.vault_box WHERE provider_key_id = $1 AND generation > $2 LIMIT 1
 """)
 
 
@@ -107,17 +131,25 @@ class ProviderKeyView(LeanView):
         caller = authenticate(request._request)
         if not PROVIDER.fullmatch(provider):
             raise ProviderKeyNotFoundError("There is no provider of this name.")
+        client = client_name(request.META.get("HTTP_ANYLLM_CLIENT_NAME", ""))
         with tenant_scope(caller.tenant):
-            row = _RELEASE.fetch_one(caller.project_id, caller.generation, provider)
+            row = _RELEASE.fetch_one(caller.project_id, caller.generation, provider, client)
             if row is None:
                 refuse_revoked()
-            key_id, sealed, created_at, updated_at, is_due = row
+            key_id, sealed, created_at, updated_at, is_due, is_client_due = row
+            if is_client_due == "t":
+                _SEE_CLIENT.fetch_one(caller.project_id, caller.generation, client, uuid7())
             if key_id is None:
                 raise ProviderKeyNotFoundError(
                     f"This project has no provider key for {provider}. Add one on the project's page."
                 )
             if sealed is None:
-                raise ProviderKeyReplacedError("The provider key was replaced; update ANY_LLM_KEY.")
+                if _HAS_NEWER_BOX.fetch_one(key_id, caller.generation) is not None:
+                    raise ProviderKeyReplacedError("The provider key was replaced; update ANY_LLM_KEY.")
+                raise ProviderKeyNotFoundError(
+                    f"The provider key for {provider} is not sealed for this ANY_LLM_KEY. Replace it on the project's "
+                    "page."
+                )
             if is_due == "t":
                 _TOUCH.fetch_one(caller.project_id, caller.generation, key_id)
         return json_response(
