@@ -1,5 +1,8 @@
 /** Encodings of the key protocol (docs/protocol.md, "Encodings"). Decoders accept one spelling of each value only. */
 
+import { equalBytes } from "@noble/ciphers/utils.js";
+import { bytesToHex, concatBytes, hexToBytes } from "@noble/hashes/utils.js";
+
 /** Bytes in memory of their own, as WebCrypto wants them. */
 export type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -64,13 +67,13 @@ export function b64uDecode(text: string): Bytes {
 
 /** Lower-case hexadecimal. */
 export function hex(data: Uint8Array): string {
-  return Array.from(data, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return bytesToHex(data);
 }
 
 /** Strict inverse of `hex`. */
 export function unhex(text: string): Bytes {
   if (!/^(?:[0-9a-f]{2})*$/.test(text)) throw new EncodingError("Not lower-case hexadecimal.");
-  return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+  return new Uint8Array(hexToBytes(text));
 }
 
 /** 4 bytes, big-endian; RangeError unless `number` is a whole number from 0 to 2^32 - 1. */
@@ -87,13 +90,7 @@ export function uuidBytes(text: string): Bytes {
 
 /** One array of all of them. */
 export function concat(...parts: Uint8Array[]): Bytes {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let position = 0;
-  for (const part of parts) {
-    whole.set(part, position);
-    position += part.length;
-  }
-  return whole;
+  return new Uint8Array(concatBytes(...parts));
 }
 
 /**
@@ -111,8 +108,5 @@ export function ctx(label: string, ...fields: (string | number | Uint8Array)[]):
 
 /** Whether both are the same, in a time that depends on their lengths only. */
 export function equal(left: Uint8Array, right: Uint8Array): boolean {
-  if (left.length !== right.length) return false;
-  let difference = 0;
-  for (let index = 0; index < left.length; index++) difference |= left[index]! ^ right[index]!;
-  return difference === 0;
+  return equalBytes(left, right);
 }

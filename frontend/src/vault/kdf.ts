@@ -52,7 +52,7 @@ export function checkPassword(text: string): string | null {
   const normal = text.normalize("NFKC");
   if (/\p{Surrogate}/u.test(normal)) return "This has a character that can't be typed again.";
   if ([...normal].length < PASSWORD_CODE_POINTS) return `Use at least ${PASSWORD_CODE_POINTS} characters.`;
-  if (utf8(normal).length > PASSWORD_BYTES) return `Use at most ${PASSWORD_BYTES} bytes.`;
+  if (utf8(normal).length > PASSWORD_BYTES) return "This is too long. Shorten it.";
   return null;
 }
 

@@ -69,14 +69,14 @@ export async function loadSeed(share: Bytes, vaultId: string, akv: number): Prom
   const fits = record.deadline > Date.now() && record.vaultId === vaultId && record.akv === akv;
   const seed = fits ? opened(await unlockKey(share), seedContext(vaultId, akv), record.envelope) : null;
   if (!seed) {
-    await forget();
+    await dropSeed();
     return null;
   }
   await touch();
   return new Account(vaultId, akv, seed);
 }
 
-/** Locks: deletes every key that was kept, and tells the other tabs. */
+/** Locks: deletes every key that was kept, the local one too, and tells the other tabs. */
 export async function forget(): Promise<void> {
   announce();
   await transact("readwrite", (store) => {
@@ -84,6 +84,12 @@ export async function forget(): Promise<void> {
     store.delete("seed");
     return store.delete("local");
   });
+}
+
+/** Locks what expired or is another session's. A key that waits for its page stays: it may be of a newer session. */
+async function dropSeed(): Promise<void> {
+  announce();
+  await transact("readwrite", (store) => store.delete("seed"));
 }
 
 /** Moves the deadline: somebody is here. Does nothing when the vault is locked, and never unlocks an expired one. */
@@ -132,7 +138,7 @@ export function watchActivity(): () => void {
   const check = async () => {
     const record = await read<CachedSeed>("seed");
     const expired = record !== undefined && record.deadline <= Date.now();
-    if (expired) await forget();
+    if (expired) await dropSeed();
     return expired;
   };
   const look = () => void check().catch(ignoreStorage);

@@ -59,7 +59,15 @@ export function providerKey(
   provider: string,
   box: string,
 ): Bytes {
-  const digest = sha256(b64Decode(box));
+  return providerKeyOf(key, provider, sha256(b64Decode(box)));
+}
+
+/** The same, for who has the box's SHA-256 only. */
+export function providerKeyOf(
+  key: Pick<KeyGeneration, "project" | "generation" | "publicKey">,
+  provider: string,
+  digest: Uint8Array,
+): Bytes {
   return ctx("provider-key", uuidBytes(key.project), key.generation, key.publicKey, provider, digest);
 }
 
