@@ -48,6 +48,7 @@ def rendered() -> dict[str, str]:
         "/dev/components/": render_to_string("dev/components.html", sample_context(), request),
         "/dev/entrance/": render_to_string("dev/entrance.html", {}, visitor),
         "/": render_to_string("landing.html", addresses, visitor),
+        "/signed-in/": render_to_string("landing.html", addresses, request),
         "/404/": render_to_string("404.html", {}, visitor),
     }
 
@@ -85,7 +86,7 @@ class Opener:
         return page
 
     def _answer(self, route: Route) -> None:
-        path = route.request.url.removeprefix(ORIGIN)
+        path = route.request.url.removeprefix(ORIGIN).partition("?")[0]
         if path in self.html:
             route.fulfill(body=self.html[path], content_type="text/html; charset=utf-8", headers=dict(PAGE_HEADERS))
         elif (file := DIST / path.removeprefix("/static/")).is_file():
@@ -114,6 +115,17 @@ def test_axe_finds_nothing_and_nothing_overflows(
     page = open_page(path, size=size, theme=theme)
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     assert violations(page) == []
+
+
+@pytest.mark.parametrize("path", ["/dev/components/", "/dev/entrance/", "/", "/signed-in/", "/404/"])
+def test_nothing_overflows_at_widths_between(open_page: Opener, path: str) -> None:
+    page = open_page(path)
+    wider = []
+    for width in (320, 360, 420, 640, 700, 768, 896, 1024, 1088):
+        page.set_viewport_size({"width": width, "height": 800})
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            wider.append(width)
+    assert wider == []
 
 
 def test_axe_would_find_something(open_page: Opener) -> None:
@@ -172,6 +184,18 @@ def test_danger_starts_on_cancel(open_page: Opener) -> None:
     expect(page.get_by_role("dialog").get_by_role("button", name="Cancel")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_text("Nothing changed.")).to_be_visible()
+
+
+def test_a_confirmed_form_is_sent_once_it_is_confirmed(open_page: Opener) -> None:
+    page = open_page("/dev/components/")
+    page.get_by_role("button", name="Confirmed form").click()
+    dialog = page.get_by_role("dialog", name="End all other sessions?")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+    assert page.url == f"{ORIGIN}/dev/components/"
+    page.get_by_role("button", name="Confirmed form").click()
+    dialog.get_by_role("button", name="End sessions").click()
+    expect(page.get_by_role("heading", name="There is no page here")).to_be_visible()
 
 
 def test_form_shows_errors_at_their_fields(open_page: Opener) -> None:
