@@ -78,12 +78,15 @@ class Ground:
             # From here on PostgreSQL's log has every statement with its values: what was stored for a moment, too.
             self.stack.query("ALTER SYSTEM SET log_statement = 'all'")
             self.stack.query("SELECT pg_reload_conf()")
-            for name in ("web", "worker", "beat"):
-                self.program(name).start()
+            web, *others = (self.program(name) for name in ("web", "worker", "beat"))
+            web.start()
+            for program in others:
+                program.start()
             try:
-                wait_until(self.stack.is_ready, "web is ready")
+                wait_until(lambda: self.stack.is_ready() or not web.is_running, "web is ready")
+                assert web.is_running, "web has ended"
             except AssertionError as error:
-                error.add_note((self.logs / "web.log").read_text()[-4_000:])
+                error.add_note(web.log.read_text()[-4_000:])
                 raise
             self._stack = stack.pop_all()
         return self

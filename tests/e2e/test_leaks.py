@@ -108,15 +108,16 @@ def test_what_is_too_short_is_refused() -> None:
 
 
 def test_hundreds_of_megabytes_in_seconds() -> None:
-    """As many canaries as a run has, in a quarter of a gigabyte of noise, found at its very end."""
+    """As many canaries as a run has, in a quarter of a gigabyte of noise, found at its very end. In seconds of this
+    process alone: others may be busy, too."""
     canaries = [Canary(f"key {number}", secrets.token_bytes(32)) for number in range(60)]
     canaries += [Canary(f"password {number}", secrets.token_urlsafe(24)) for number in range(40)]
     noise = secrets.token_bytes(1 << 20) * 256
     assert isinstance(canaries[0].value, bytes)
-    begun = time.monotonic()
+    begun = time.process_time()
     leaks = Scanner(canaries).scan([Haystack("noise", "it", noise + canaries[0].value[:12], packed=False)])
     assert [leak.canary for leak in leaks] == ["key 0"]
-    assert time.monotonic() - begun < 20
+    assert time.process_time() - begun < 20
 
 
 @pytest.fixture
