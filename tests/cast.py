@@ -50,6 +50,7 @@ class Member:
                 unlock_id=unlock_id, kdf=KDF, salt=salt, envelope=wrap(os.urandom(32), context, account.seed)
             ),
             name=name.title(),
+            email_verified=True,
         )
         return cls(user, account)
 

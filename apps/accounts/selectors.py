@@ -8,6 +8,7 @@ from django.db.models import Q
 from apps.accounts.models import UnlockMethod, User, Vault, canonical_email
 from apps.accounts.services import CURRENT_KDF, prelogin_salt
 from cryptokit import at_rest
+from cryptokit.encoding import b64u
 
 RecoveryStatus = Literal["set", "declined", "missing"]
 
@@ -37,6 +38,20 @@ def prelogin(email: str) -> tuple[str, bytes]:
 def envelope_of(method: UnlockMethod) -> str:
     """The wrapped seed as the browser sent it."""
     return at_rest.decrypt(settings.VAULT_AT_REST_KEYS, method.id.bytes, method.envelope).decode()
+
+
+def describe(method: UnlockMethod) -> dict[str, object]:
+    """An unlock method as pages get it."""
+    return {
+        "id": method.id,
+        "kind": method.kind,
+        "akv": method.account_key_version,
+        "kdf": method.kdf,
+        "kdf_input": b64u(bytes(method.kdf_input)),
+        "envelope": envelope_of(method),
+        "created_at": method.created_at,
+        "stale_since": method.stale_since,
+    }
 
 
 def unlock_methods(vault: Vault) -> list[UnlockMethod]:

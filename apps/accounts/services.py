@@ -13,7 +13,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.db.utils import IntegrityError
 
-from apps.accounts.models import Session, UnlockMethod, User, Vault, canonical_email
+from apps.accounts.models import UnlockMethod, User, Vault, canonical_email
 from cryptokit import at_rest, statements
 from cryptokit.encoding import b64, ctx
 from cryptokit.envelopes import WRAPPED_KEY
@@ -159,12 +159,10 @@ def create_account(
 
 
 @transaction.atomic
-def change_password(
-    *, user: User, auth_secret: str, unlock: PasswordUnlock, signature: bytes, keep_session: str | None = None
-) -> None:
+def change_password(*, user: User, auth_secret: str, unlock: PasswordUnlock, signature: bytes) -> None:
     """A new password for the same account seed, which `signature` proves: over the unlock-update statement.
 
-    Every other session of the person ends; `keep_session` is the digest of the one that goes on.
+    Sessions die with the old password, unless the caller carries one over (update_session_auth_hash).
 
     Raises AccountError where a part is malformed, UnsignedUpdateError where the signature is not the vault's.
     """
@@ -173,7 +171,7 @@ def change_password(
     vault = _locked_vault(user)
     _check_signed(vault, method.unlock_id, method.kind, method.envelope, signature)
     _replace_unlock(vault, method)
-    _set_auth_secret(user, auth_secret, keep_session)
+    _set_auth_secret(user, auth_secret)
 
 
 @transaction.atomic
@@ -214,7 +212,7 @@ def reset_without_recovery_key(
     vault.recovery_declined_at = None
     vault.save()
     _store_unlock(vault, method)
-    _set_auth_secret(user, auth_secret, None)
+    _set_auth_secret(user, auth_secret)
 
 
 @transaction.atomic
@@ -353,8 +351,6 @@ def _store_unlock(vault: Vault, unlock: Unlock) -> None:
         raise AccountError("This unlock method was sent before. Reload the page and try again.") from error
 
 
-def _set_auth_secret(user: User, auth_secret: str, keep_session: str | None) -> None:
+def _set_auth_secret(user: User, auth_secret: str) -> None:
     user.set_password(auth_secret)
     user.save(update_fields=["password"])
-    # They would be refused anyway, since Django binds them to the old hash; like this they are not listed either.
-    Session.objects.filter(user=user).exclude(session_key=keep_session or "").delete()

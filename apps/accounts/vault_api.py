@@ -6,7 +6,6 @@ Nothing here opens anything: envelopes come from browsers and go back to them.
 import hashlib
 import uuid
 
-import msgspec
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.reauthentication import reauthenticate_by_password
 from allauth.account.views import LogoutView
@@ -16,13 +15,13 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from apps.accounts import selectors, services, shares
+from apps.accounts import selectors, services, shapes, shares
 from apps.accounts.access import PersonRequest, signed_in_view
 from apps.accounts.models import UnlockMethod, Vault, canonical_email
 from apps.accounts.reauthentication import require_recent
-from cryptokit.encoding import b64u, b64u_decode
+from cryptokit.encoding import b64u
 from web import callers
-from web.api import InvalidError, json_response, read_json
+from web.api import json_response, read_json
 from web.errors import DomainError
 
 PRELOGINS_PER_MINUTE = 30
@@ -39,51 +38,13 @@ class WrongPasswordError(DomainError):
     code = "wrong_password"
 
 
-class Prelogin(msgspec.Struct, forbid_unknown_fields=True):
-    email: str
-
-
-class Secret(msgspec.Struct, forbid_unknown_fields=True):
-    auth_secret: str
-
-
-class TrustStore(msgspec.Struct, forbid_unknown_fields=True):
-    seq: int
-    envelope: str
-
-
-class NewUnlockMethod(msgspec.Struct, forbid_unknown_fields=True):
-    id: uuid.UUID
-    kind: UnlockMethod.Kind
-    kdf: str
-    kdf_input: str
-    envelope: str
-    signature: str
-
-
-class Signed(msgspec.Struct, forbid_unknown_fields=True):
-    signature: str
-
-
-class Idle(msgspec.Struct, forbid_unknown_fields=True):
-    minutes: int
-
-
-def from_b64u(text: str) -> bytes:
-    """The bytes of a field; InvalidError for anything but canonical url-safe base64 without padding."""
-    try:
-        return b64u_decode(text)
-    except ValueError as error:
-        raise InvalidError(f"A field of bytes is {error}.") from error
-
-
 @require_POST
 def prelogin(request: HttpRequest) -> HttpResponse:
     """`{email}` → `{kdf, salt, share}`, the same whether the address has an account.
 
     Signed in, the session keeps its share: a new one would lock the vault.
     """
-    email = canonical_email(read_json(request, Prelogin, limit=4096).email)
+    email = canonical_email(read_json(request, shapes.Prelogin, limit=4096).email)
     digest = hashlib.sha256(email.encode()).hexdigest()
     if callers.too_many(f"prelogin:{callers.address(request)}", PRELOGINS_PER_MINUTE) or callers.too_many(
         f"prelogin:{digest}", PRELOGINS_PER_MINUTE_AND_EMAIL
@@ -107,7 +68,7 @@ def bootstrap(request: PersonRequest) -> HttpResponse:
             "x25519_public_key": b64u(bytes(vault.x25519_public_key)),
             "ed25519_public_key": b64u(bytes(vault.ed25519_public_key)),
             "identity_signature": b64u(bytes(vault.identity_signature)),
-            "unlock_methods": [describe(method) for method in selectors.unlock_methods(vault)],
+            "unlock_methods": [selectors.describe(method) for method in selectors.unlock_methods(vault)],
             "share": shares.current_share(request.session),
             "trust_store": vault.trust_store or None,
             "trust_store_seq": vault.trust_store_seq,
@@ -115,20 +76,6 @@ def bootstrap(request: PersonRequest) -> HttpResponse:
             "recovery": selectors.recovery_status(vault),
         }
     )
-
-
-def describe(method: UnlockMethod) -> dict[str, object]:
-    """An unlock method as pages get it."""
-    return {
-        "id": method.id,
-        "kind": method.kind,
-        "akv": method.account_key_version,
-        "kdf": method.kdf,
-        "kdf_input": b64u(bytes(method.kdf_input)),
-        "envelope": selectors.envelope_of(method),
-        "created_at": method.created_at,
-        "stale_since": method.stale_since,
-    }
 
 
 @require_POST
@@ -150,7 +97,7 @@ def lock(request: PersonRequest) -> HttpResponse:
 @signed_in_view
 def trust_store(request: PersonRequest) -> HttpResponse:
     """`{seq, envelope}`; 409 unless `seq` is one more than what is stored."""
-    body = read_json(request, TrustStore)
+    body = read_json(request, shapes.TrustStore)
     services.put_trust_store(user=request.user, seq=body.seq, envelope=body.envelope)
     return HttpResponse(status=204)
 
@@ -160,17 +107,11 @@ def trust_store(request: PersonRequest) -> HttpResponse:
 def add_unlock_method(request: PersonRequest) -> HttpResponse:
     """`{id, kind, kdf, kdf_input, envelope, signature}`: adds one, or replaces the one of its kind."""
     require_recent(request)
-    body = read_json(request, NewUnlockMethod)
+    body = read_json(request, shapes.NewUnlockMethod)
     services.put_unlock_method(
         user=request.user,
-        unlock=services.Unlock(
-            unlock_id=body.id,
-            kind=body.kind,
-            kdf=body.kdf,
-            kdf_input=from_b64u(body.kdf_input),
-            envelope=body.envelope,
-        ),
-        signature=from_b64u(body.signature),
+        unlock=body.unlock,
+        signature=shapes.from_b64u(body.signature),
     )
     return HttpResponse(status=204)
 
@@ -180,9 +121,10 @@ def add_unlock_method(request: PersonRequest) -> HttpResponse:
 def delete_unlock_method(request: PersonRequest, unlock_id: uuid.UUID) -> HttpResponse:
     """`{signature}`, of the unlock update with an empty envelope; 409 for the last one and for the password."""
     require_recent(request)
-    body = read_json(request, Signed)
+    body = read_json(request, shapes.Signed)
     try:
-        services.delete_unlock_method(user=request.user, unlock_id=unlock_id, signature=from_b64u(body.signature))
+        signature = shapes.from_b64u(body.signature)
+        services.delete_unlock_method(user=request.user, unlock_id=unlock_id, signature=signature)
     except UnlockMethod.DoesNotExist:
         raise Http404 from None
     return HttpResponse(status=204)
@@ -200,7 +142,7 @@ def decline_recovery(request: PersonRequest) -> HttpResponse:
 @signed_in_view
 def idle(request: PersonRequest) -> HttpResponse:
     """`{minutes}` without a touch until the vault locks."""
-    services.set_idle_minutes(user=request.user, minutes=read_json(request, Idle).minutes)
+    services.set_idle_minutes(user=request.user, minutes=read_json(request, shapes.Idle).minutes)
     return HttpResponse(status=204)
 
 
@@ -208,7 +150,7 @@ def idle(request: PersonRequest) -> HttpResponse:
 @signed_in_view
 def reauthenticate(request: PersonRequest) -> HttpResponse:
     """`{auth_secret}`; 403 `wrong_password`, 429 after too many of those. Afterwards `require_recent` is content."""
-    secret = read_json(request, Secret).auth_secret
+    secret = read_json(request, shapes.Secret).auth_secret
     services.check_auth_secret(secret)
     try:
         right = get_adapter().reauthenticate(request.user, secret)

@@ -397,7 +397,7 @@ function opened(open: () => Account, refusal: string): Account {
   }
 }
 
-interface Question {
+export interface Question {
   title: string;
   text: string;
   label: string;
@@ -408,8 +408,12 @@ interface Question {
   other?: string;
 }
 
-/** Asks in a dialog until `accept` takes what was typed. Cancelled when the dialog is closed. */
-async function ask<T>(question: Question, accept: (typed: string) => Promise<T>): Promise<T | "other"> {
+/**
+ * Asks in a dialog until `accept` takes what was typed. Cancelled when the dialog is closed.
+ *
+ * `accept` may reject with FormError about the field `secret`.
+ */
+export async function ask<T>(question: Question, accept: (typed: string) => Promise<T>): Promise<T | "other"> {
   const id = uniqueId("secret");
   const input = element("input", {
     id,

@@ -9,9 +9,10 @@ sdk_endpoints = [path("", include("apps.sdk.urls")), path("", include("apps.ledg
 
 urlpatterns = [
     path("", views.landing, name="landing"),
-    path("accounts/", include("allauth.urls")),
+    path("accounts/", include("apps.accounts.entrance_urls")),
     path("account/", include("apps.accounts.urls")),
     path("vault/", include("apps.accounts.vault_urls")),
+    path("vault/", include("apps.vault.recovery_urls")),
     path("", include("apps.organizations.urls")),
     path("invitations/", include("apps.members.invitation_urls")),
     path("welcome/", include("apps.onboarding.urls")),
