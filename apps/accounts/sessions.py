@@ -1,6 +1,7 @@
 """Sessions in the database, under the digest of their key: a copy of the table opens nobody's session."""
 
 import hashlib
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import SESSION_KEY
@@ -22,6 +23,9 @@ def digest(session_key: str) -> str:
 class SessionStore(DatabaseSessionStore):
     """Django's database sessions, with `digest(session_key)` where Django has the key itself."""
 
+    # Of the row that was read; None before that.
+    last_seen_at: datetime | None = None
+
     @classmethod
     def get_model_class(cls) -> type[Session]:
         return Session
@@ -34,6 +38,8 @@ class SessionStore(DatabaseSessionStore):
             ).first()
         if session is None:
             self._session_key = None
+        else:
+            self.last_seen_at = session.last_seen_at
         return session
 
     def exists(self, session_key: str) -> bool:

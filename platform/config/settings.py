@@ -47,6 +47,7 @@ SHARED_APPS = [
     "apps.accounts",
     "apps.organizations",
     "apps.directory",
+    "apps.members",
     "apps.pricing",
 ]
 TENANT_APPS = [
@@ -72,6 +73,7 @@ MIDDLEWARE = [
     "web.middleware.SessionMiddleware",
     "web.middleware.CsrfViewMiddleware",
     "web.middleware.AuthenticationMiddleware",
+    "apps.accounts.middleware.PersonMiddleware",
     "web.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "web.middleware.DomainErrorMiddleware",
@@ -138,7 +140,11 @@ CELERY_TASK_ALWAYS_EAGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "fill-schema-pool": {"task": "tenancy.fill_pool", "schedule": 60.0},
+    "delete-due-organizations": {"task": "organizations.delete_due", "schedule": 300.0},
+    "retire-due-project-keys": {"task": "vault.retire_due_project_keys", "schedule": 60.0},
+    "delete-stale-unlock-methods": {"task": "accounts.delete_stale_unlock_methods", "schedule": 86_400.0},
     "delete-expired-challenges": {"task": "directory.delete_expired_challenges", "schedule": 300.0},
+    "delete-expired-sessions": {"task": "accounts.delete_expired_sessions", "schedule": 3600.0},
 }
 
 # --- Accounts ---
@@ -151,14 +157,42 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, str]] = []
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 SESSION_ENGINE = "apps.accounts.sessions"
 LOGIN_URL = "account_login"
-LOGIN_REDIRECT_URL = "/o/"
+LOGIN_REDIRECT_URL = "/welcome/start/"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_ADAPTER = "apps.accounts.adapter.AccountAdapter"
+ACCOUNT_FORMS = {
+    "login": "apps.accounts.forms.LoginForm",
+    "signup": "apps.onboarding.signup.SignUpForm",
+    "reset_password": "apps.accounts.forms.ResetPasswordForm",
+    "reset_password_from_key": "apps.accounts.forms.ResetPasswordKeyForm",
+    "change_password": "apps.accounts.forms.ChangePasswordForm",
+    "set_password": "apps.accounts.forms.SetPasswordForm",
+    "reauthenticate": "apps.accounts.forms.ReauthenticateForm",
+}
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+# In the browser that signed up, whose vault then needs no password either. A second factor is asked for all the same.
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
+ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+MFA_ADAPTER = "apps.accounts.mfa.MFAAdapter"
+MFA_TOTP_ISSUER = "any-llm platform"
+MFA_FORMS = {
+    "authenticate": "apps.accounts.mfa.AuthenticateForm",
+    "reauthenticate": "apps.accounts.mfa.ReauthenticateForm",
+    "activate_totp": "apps.accounts.mfa.ActivateTOTPForm",
+    "authenticate_webauthn": "apps.accounts.mfa.AuthenticateWebAuthnForm",
+    "reauthenticate_webauthn": "apps.accounts.mfa.ReauthenticateWebAuthnForm",
+    "add_webauthn": "apps.accounts.mfa.AddWebAuthnForm",
+    "edit_webauthn": "apps.accounts.mfa.EditWebAuthnForm",
+}
+# Nobody is signed in who has no verified address, so this only lets people with a second factor change theirs.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
 
 # --- Mail ---
 
