@@ -12,7 +12,12 @@ from apps.projects.selectors import siblings
 
 
 def render_project_page(
-    request: MemberRequest, template: str, project: Project, context: dict[str, Any] | None = None
+    request: MemberRequest,
+    template: str,
+    project: Project,
+    context: dict[str, Any] | None = None,
+    *,
+    status: int = 200,
 ) -> HttpResponse:
     """A page that extends projects/frame.html.
 
@@ -32,4 +37,5 @@ def render_project_page(
             "may": {ability.value: ability in abilities for ability in Ability},
             **(context or {}),
         },
+        status=status,
     )

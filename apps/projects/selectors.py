@@ -100,3 +100,20 @@ def overview(*, archived: bool = False) -> list[Group]:
         group = groups.setdefault(project.name, Group(project.name))
         group.environments.append(Environment(project, entries.get(project.id, [])))
     return sorted(groups.values(), key=lambda group: group.name.casefold())
+
+
+def names() -> list[str]:
+    """Of the projects there are, for another environment of one of them."""
+    return list(Project.objects.filter(archived_at=None).order_by("name").values_list("name", flat=True).distinct())
+
+
+def archived_count() -> int:
+    return Project.objects.filter(archived_at__isnull=False, deleted_at=None).count()
+
+
+def head_generation(project: Project) -> int | None:
+    """Of the key that new programs use; None without one."""
+    head = ProjectKeyEntry.objects.filter(
+        project_id=project.id, status__in=[ProjectKeyEntry.Status.ACTIVE, ProjectKeyEntry.Status.UNPROVEN]
+    )
+    return head.values_list("generation", flat=True).first()

@@ -11,7 +11,7 @@ from apps.accounts.models import Vault
 from apps.accounts.reauthentication import require_recent
 from apps.directory import candidates
 from apps.organizations.access import MemberRequest, organization_view
-from apps.organizations.roles import Ability
+from apps.organizations.roles import ABILITIES, Ability
 from apps.projects.pages import render_project_page
 from apps.projects.selectors import access_project
 from apps.projects.services import NewProjectKey, ProjectKeyError, admit
@@ -118,6 +118,7 @@ def key_page(request: MemberRequest, project_id: uuid.UUID) -> HttpResponse:
         "project": project.name,
         "environment": project.get_environment_display(),
         "isArchived": project.archived_at is not None,
+        "mayCreate": Ability.MANAGE in ABILITIES[membership.role] and rotation.may_hold(project, membership),
         "mayHold": rotation.may_hold(project, membership),
         "mayKeep": rotation.may_keep(project, membership),
         "rotationRequired": project.rotation_required_since is not None,

@@ -261,15 +261,20 @@ def check_boxes(*, project: Project, provider: str, boxes: Sequence[SignedBox], 
     if sorted(box.generation for box in boxes) != sorted(public_keys) or not boxes:
         raise KeysetChangedError
     for box in boxes:
-        try:
-            raw = b64_decode(box.sealed)
-        except ValueError as error:
-            raise VaultError("A box must be standard base64 with padding.") from error
-        if raw and not sealed_box.OVERHEAD <= len(raw) <= LONGEST_BOX:
-            raise VaultError("A box holds a provider key of at most 8 KiB.")
-        statement = statements.provider_key(project.id, box.generation, public_keys[box.generation], provider, raw)
-        if not statements.is_signed(statement, box.signature, bytes(signer.ed25519_public_key)):
-            raise VaultError("The box is not signed by your vault. Unlock it and try again.")
+        check_box(project.id, public_keys[box.generation], provider, box, signer)
+
+
+def check_box(project_id: uuid.UUID, public_key: bytes, provider: str, box: SignedBox, signer: Vault) -> None:
+    """VaultError unless the box is well-formed, and signed by `signer` for this key of the project."""
+    try:
+        raw = b64_decode(box.sealed)
+    except ValueError as error:
+        raise VaultError("A box must be standard base64 with padding.") from error
+    if raw and not sealed_box.OVERHEAD <= len(raw) <= LONGEST_BOX:
+        raise VaultError("A box holds a provider key of at most 8 KiB.")
+    statement = statements.provider_key(project_id, box.generation, public_key, provider, raw)
+    if not statements.is_signed(statement, box.signature, bytes(signer.ed25519_public_key)):
+        raise VaultError("The box is not signed by your vault. Unlock it and try again.")
 
 
 def store_self_grant(*, project: Project, generation: int, vault: Vault, envelope: str) -> Grant:

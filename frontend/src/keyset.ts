@@ -216,6 +216,11 @@ export async function storeOwnGrant(
   const envelope = account.selfGrant(key, privateKey);
   await postJson(`${keyset.base}grants/self`, { generation: generation.generation, envelope });
   generation.grant = { envelope, sender: null };
+  await storePin(trust, key);
+}
+
+/** Pins a key of a project that this browser made or opened. */
+export async function storePin(trust: Trust, key: KeyGeneration): Promise<void> {
   trust.store.pinProject(key);
   await trust.save();
 }
