@@ -14,7 +14,6 @@ from apps.organizations.roles import KEY_HOLDERS
 from apps.projects.models import Project, ProjectMember
 from apps.vault.grants import Holding, by_member, holdings, vault_of
 from apps.vault.models import Grant
-from cryptokit import statements
 
 
 class Keys(StrEnum):
@@ -37,6 +36,10 @@ class MemberRow:
     due: int
     held: int
     missing: list[Holding] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.membership.user.name or self.membership.user.email
 
     @property
     def is_waiting(self) -> bool:
@@ -96,21 +99,6 @@ def _row(membership: Membership, held: list[Holding], versions: set[tuple[uuid.U
     else:
         keys = Keys.MISSING
     return MemberRow(membership, keys, len(due), len(due - lacking), missing)
-
-
-def fingerprint(user: User) -> str:
-    """A person's fingerprint as the server has it; empty without a vault. The browser computes its own to trust."""
-    vault = vault_of(user)
-    if vault is None:
-        return ""
-    return statements.fingerprint(
-        statements.identity(
-            vault.id,
-            vault.account_key_version,
-            bytes(vault.x25519_public_key),
-            bytes(vault.ed25519_public_key),
-        )
-    )
 
 
 def open_invitations(organization: Organization) -> list[Invitation]:

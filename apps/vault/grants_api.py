@@ -3,6 +3,7 @@
 import uuid
 
 import msgspec
+from django.contrib import messages
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST
 
@@ -52,5 +53,13 @@ def confirm(request: MemberRequest, membership_id: int) -> HttpResponse:
             for grant in body.grants
             if vault
         ],
+    )
+    projects = len({grant.project_id for grant in body.grants})
+    # Shown on the page that the module goes to.
+    messages.success(
+        request,
+        f"{membership.user} has the keys of {projects} project{'' if projects == 1 else 's'} now."
+        if projects
+        else f"{membership.user} is confirmed.",
     )
     return json_response({"confirmed_at": membership.confirmed_at, "granted": len(body.grants)})
