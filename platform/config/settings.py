@@ -214,7 +214,8 @@ EMAIL_TIMEOUT = 10
 _https = SITE_URL.startswith("https://")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
-SECURE_REFERRER_POLICY = "no-referrer"
+# Not "no-referrer": with that, browsers send forms with `Origin: null`, which could be anybody's.
+SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
 SESSION_COOKIE_NAME = "__Host-session" if _https else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if _https else "csrf"

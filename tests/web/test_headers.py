@@ -16,7 +16,7 @@ from web.policies import PAGE_POLICY, WORKER_FILE, WORKER_POLICY
 
 EVERYWHERE = {
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 ON_PAGES = EVERYWHERE | {
