@@ -70,7 +70,7 @@ async function askForOld(vaultId: string, method: StoredUnlockMethod): Promise<A
   const isPassword = method.kind === "password";
   const found = await ask(
     {
-      title: isPassword ? "Use your old password" : "Use your old recovery key",
+      title: "Restore your access",
       text: "It opens your old keys on this device. What they opened is then wrapped for your new ones.",
       label: isPassword ? "Old password" : "Old encryption recovery key",
       secret: isPassword,
