@@ -96,7 +96,8 @@ def _row(key: ProviderKey, names: dict[uuid.UUID | None, str]) -> ProviderKeyRow
 
 def people(ids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID | None, str]:
     """What to call these people: their name, else their address."""
-    return {user.id: user.name or user.email for user in User.objects.filter(id__in=[user_id for user_id in ids if user_id])}
+    found = User.objects.filter(id__in=[user_id for user_id in ids if user_id])
+    return {user.id: user.name or user.email for user in found}
 
 
 def box_seals(project: Project) -> list[BoxSeal]:

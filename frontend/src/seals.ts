@@ -95,7 +95,7 @@ export function sealLabel({ state, signer }: Seal): { label: string; tone: "seal
     case "known":
       return { label: `Sealed by ${signer}`, tone: "sealed" };
     case "new":
-      return { label: `In the name of ${signer}`, tone: "open" };
+      return { label: "Signer not compared", tone: "open" };
     case "gone":
       return { label: "Signer has new keys", tone: "open" };
     case "unsigned":

@@ -117,7 +117,7 @@ function table(shown: Row[]): HTMLElement {
           "tr",
           {},
           ...headings.map((heading) => element("th", { scope: "col" }, heading)),
-          element("td", {}),
+          element("th", { scope: "col" }, element("span", { class: "sr-only" }, "Actions")),
         ),
       ),
       element("tbody", {}, ...shown.map(tableRow)),
@@ -145,7 +145,7 @@ function tableRow(row: Row): HTMLElement {
       element("span", { class: "cell-main" }, row.replaced_at ? "Replaced " : "", time(changed)),
       element("span", { class: "cell-note" }, who ? `by ${who}` : "by somebody who left"),
     ),
-    element("td", { "data-label": "Last used" }, row.last_used_at ? time(row.last_used_at) : "Never"),
+    element("td", { "data-label": "Last used" }, element("span", { class: "whitespace-nowrap" }, row.last_used_at ? time(row.last_used_at) : "Never")),
     element(
       "td",
       { class: "row-actions" },
