@@ -55,6 +55,8 @@ class Ground:
                 "BEAT_SCHEDULE": str(folder / "celerybeat-schedule"),
                 "WORKER_CONCURRENCY": "1",
                 "SPARE_SCHEMAS": "3",
+                # Each browser says which address it comes from, as a proxy in front would.
+                "TRUSTED_PROXIES": "1",
                 "TMPDIR": str(self.temporary),
             },
         )

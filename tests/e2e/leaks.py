@@ -117,7 +117,9 @@ class Canaries:
         self.all: list[Canary] = []
 
     def add(self, name: str, value: bytes | str, *, allowed: Iterable[str] = ()) -> None:
-        self.all.append(Canary(name, value, frozenset(allowed)))
+        canary = Canary(name, value, frozenset(allowed))
+        if canary not in self.all:
+            self.all.append(canary)
 
 
 class Haystack(NamedTuple):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, BrowserType, ConsoleMessage, Page, Request, Response, expect
 
+from tests.e2e.keys import keys_of
 from tests.e2e.mail import Mail
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ]
 MILLISECONDS = 15_000
+# Of everybody's passwords only these may go to the server, in the body of a request and nowhere else.
+AUTH_SECRET = re.compile(r"as1\.[A-Za-z0-9_-]{43}")
 REPORTER = """
     document.addEventListener("securitypolicyviolation", (event) => reportViolation(
         `${event.effectiveDirective} blocked ${event.blockedURI} in ${event.sourceFile}:${event.lineNumber} ${event.sample}`,
@@ -61,6 +65,9 @@ async () => {
     return stored;
 }
 """
+
+
+_addresses = (f"10.{high}.{middle}.{low}" for high in range(256) for middle in range(256) for low in range(1, 255))
 
 
 @dataclass
@@ -127,7 +134,12 @@ class Recorder:
             for exchange in self.exchanges
             if exchange.status is not None and exchange.status >= 500
         ]
-        problems = [*self.errors, *self.violations, *foreign, *failed]
+        misplaced = [
+            f"a sign-in secret outside of a body: {exchange.method} {exchange.path}"
+            for exchange in self.exchanges
+            if AUTH_SECRET.search(" ".join([exchange.url, *exchange.headers.values()]))
+        ]
+        problems = [*self.errors, *self.violations, *foreign, *failed, *misplaced]
         return [problem for problem in problems if not any(re.search(text, problem) for text in self._expected)]
 
 
@@ -151,9 +163,9 @@ class Person:
         return response
 
     def fill(self, **fields: str) -> None:
-        """Fields by their visible labels; `_` stands for a space or a hyphen."""
+        """Fields by their visible labels, whole; `_` stands for a space or a hyphen."""
         for label, value in fields.items():
-            pattern = re.compile(rf"^\s*{label.replace('_', '[ -]')}\b", re.IGNORECASE)
+            pattern = re.compile(rf"^\s*{label.replace('_', '[ -]')}(\s+optional)?\s*$", re.IGNORECASE)
             self.page.get_by_label(pattern).fill(value)
 
     def press(self, name: str) -> None:
@@ -163,32 +175,87 @@ class Person:
         """The page's main heading."""
         expect(self.page.get_by_role("heading", level=1)).to_have_text(re.compile(heading, re.IGNORECASE))
 
-    def sign_up(self, email: str, password: str, organization: str) -> None:
-        """Up to the page that asks to look into the mailbox."""
+    def sign_up(self, email: str, password: str, organization: str | None) -> None:
+        """Up to the page that asks to look into the mailbox. Whoever was invited has no organization to name."""
         self.email, self.password = email, password
-        self.ground.canaries.add(f"password of {self.name}", password)
+        self.ground.canaries.add(f"password of {email}", password)
         self.visit("/accounts/signup/")
-        self.fill(e_mail=email, password=password, organization=organization)
+        self.fill(e_mail=email, password=password)
+        if organization is not None:
+            self.fill(organization=organization)
         self.press("Create account")
         self.page.wait_for_url("**/accounts/confirm-email/")
+        self.remember_keys()
 
     def verify_email(self) -> Mail:
-        """Follows the link of the newest mail that has one."""
+        """Follows the link of the newest mail that has one, to the first page behind it."""
         mail = self.ground.mailbox.wait_for(self.email, "confirm")
         self.page.goto(mail.link("/accounts/confirm-email/"))
         self.press("Confirm")
+        self.page.wait_for_url(lambda url: "/confirm-email/" not in url)
         return mail
+
+    def skip_onboarding(self) -> None:
+        """From the first steps to the organization's own page."""
+        self.page.get_by_role("link", name="Skip for now").click()
+        self.page.wait_for_url("**/o/**")
+
+    def join(self, organization: str | None = None) -> None:
+        """A new account, up to the signed-in page behind the first steps, its vault unlocked. The address and the
+        password are made up."""
+        word = secrets.token_hex(4)
+        email = f"{self.name}-{word}@example.com"
+        self.sign_up(email, f"{self.name} is at the gate {secrets.token_hex(6)}", organization or f"{self.name} {word}")
+        self.verify_email()
+        self.skip_onboarding()
+        self.sees_vault("unlocked")
 
     def sign_in(self, email: str | None = None, password: str | None = None) -> None:
         """Until the sign-in page is left; what comes next depends on the account."""
-        self.visit("/accounts/login/")
-        self.fill(e_mail=email or self.email, password=password or self.password)
-        self.press("Sign in")
+        self.try_to_sign_in(email, password)
         self.page.wait_for_url(lambda url: urlsplit(url).path != "/accounts/login/")
 
+    def try_to_sign_in(self, email: str | None = None, password: str | None = None) -> None:
+        self.email, self.password = email or self.email, password or self.password
+        self.ground.canaries.add(f"password typed by {self.name}", self.password)
+        self.visit("/accounts/login/")
+        self.fill(e_mail=self.email, password=self.password)
+        self.press("Sign in")
+
     def sign_out(self) -> None:
+        self.page.locator("summary", has_text="Your account").click()
         self.press("Sign out")
         self.page.wait_for_url(self.ground.url + "/")
+
+    def unlock(self, password: str | None = None) -> None:
+        """By the button in the header, with the password."""
+        self.page.locator("[data-vault-state=locked]").click()
+        self.answer_password(password, "Unlock")
+        self.sees_vault("unlocked")
+
+    def lock(self) -> None:
+        self.page.locator("[data-vault-state=unlocked]").click()
+        self.sees_vault("locked")
+
+    def answer_password(self, password: str | None = None, button: str = "Confirm") -> None:
+        """Into the dialog that asks for it."""
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_label("Password", exact=True).fill(password or self.password)
+        dialog.get_by_role("button", name=button, exact=True).click()
+
+    def sees_vault(self, state: str) -> None:
+        """`locked` or `unlocked`, in the header."""
+        expect(self.page.locator(f"button[data-vault-state={state}]")).to_be_visible()
+
+    @property
+    def paths(self) -> list[str]:
+        """`METHOD /path` of everything that was asked for, in order."""
+        return [f"{exchange.method} {exchange.path}" for exchange in self.recorder.exchanges]
+
+    def remember_keys(self) -> None:
+        """Tells the ground what the password gives and what it opens, so that all of it is looked for in the end."""
+        keys = keys_of(self.ground, self.email, self.password)
+        keys.add_to(self.ground.canaries, f"{self.email}, version {keys.account.account_key_version}")
 
     def stored(self) -> Any:
         """What this page's origin has in localStorage, sessionStorage, readable cookies and IndexedDB."""
@@ -219,6 +286,8 @@ class People:
 
     def __call__(self, name: str, *, profile: bool = False, **options: Any) -> Person:
         """Somebody at an empty page; `options` of Playwright's contexts, such as `color_scheme="dark"`."""
+        # An address of her own, as the proxy in front would name it: limits count by it.
+        options["extra_http_headers"] = {"X-Forwarded-For": next(_addresses)}
         if profile:
             context = self._chromium.launch_persistent_context(
                 self.ground.profiles / name, executable_path=self._executable, args=ARGUMENTS, **options
