@@ -158,9 +158,10 @@ def lock_members(users: Iterable[uuid.UUID] | None = None) -> dict[uuid.UUID, Me
     return {membership.user_id: membership for membership in memberships}
 
 
-def lock_projects() -> list[Project]:
-    """All projects, archived ones too, as they are now and until the transaction ends."""
-    return list(Project.objects.select_for_update().order_by("pk"))
+def lock_projects(project_ids: Iterable[uuid.UUID] | None = None) -> list[Project]:
+    """The projects (all of them unless given, archived ones too) as they are now and until the transaction ends."""
+    projects = Project.objects.select_for_update(no_key=True).order_by("pk")
+    return list(projects if project_ids is None else projects.filter(pk__in=list(project_ids)))
 
 
 @transaction.atomic
@@ -172,6 +173,7 @@ def store_grants(*, sender: User, grants: Sequence[SealedGrant]) -> None:
     keys; NotAllowedError where the sender doesn't hold the key themselves. Then nothing is stored.
     """
     organization_id = _organization_id()
+    lock_projects({grant.project_id for grant in grants})
     owners = dict(Vault.objects.filter(id__in={grant.recipient_vault for grant in grants}).values_list("id", "user_id"))
     members = lock_members({*owners.values(), sender.id})
     if sender.id not in members or members[sender.id].role not in KEY_HOLDERS:
@@ -256,6 +258,7 @@ def confirm_member(
     """
     wanted = Membership.objects.filter(pk=membership_id, organization_id=granter.organization_id)
     user_id = wanted.values_list("user_id", flat=True).first()
+    lock_projects({grant.project_id for grant in grants})
     members = lock_members([granter.user_id, user_id]) if user_id else {}
     if user_id not in members or granter.user_id not in members:
         raise Http404
