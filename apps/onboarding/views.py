@@ -129,7 +129,7 @@ def connect(request: MemberRequest, project_id: uuid.UUID) -> HttpResponse:
         "tabs": [
             {"label": "Python", "source": "onboarding/snippets/python.html"},
             {"label": "Shell", "source": "onboarding/snippets/shell.html"},
-            {"label": "any-llm gateway", "source": "onboarding/snippets/gateway.html"},
+            {"label": "Gateway", "source": "onboarding/snippets/gateway.html"},
         ],
     }
     return _render(request, Step.CONNECT, context)

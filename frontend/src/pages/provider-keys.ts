@@ -102,7 +102,7 @@ function emptyState(): HTMLElement {
 }
 
 function table(shown: Row[]): HTMLElement {
-  const headings = ["Provider", "Seal", "Added", "Last used"];
+  const headings = ["Provider", "Seal", "Changed", "Last used"];
   return element(
     "div",
     { class: "table-frame" },
@@ -141,8 +141,8 @@ function tableRow(row: Row): HTMLElement {
     element("td", { "data-label": "Seal" }, sealBadge(row)),
     element(
       "td",
-      { "data-label": row.replaced_at ? "Replaced" : "Added" },
-      element("span", { class: "cell-main" }, row.replaced_at ? "Replaced " : "", time(changed)),
+      { "data-label": "Changed" },
+      element("span", { class: "cell-main" }, row.replaced_at ? "Replaced " : "Added ", time(changed)),
       element("span", { class: "cell-note" }, who ? `by ${who}` : "by somebody who left"),
     ),
     element("td", { "data-label": "Last used" }, element("span", { class: "whitespace-nowrap" }, row.last_used_at ? time(row.last_used_at) : "Never")),
