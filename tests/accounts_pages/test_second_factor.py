@@ -215,7 +215,12 @@ def test_an_address_can_be_changed_with_a_second_factor(
 ) -> None:
     set_up_app(browser)
     before = ada.user.email
-    browser.post("/accounts/email/", {"action_add": "1", "email": f"New-{before}"})
+    assert (
+        '<button type="submit" class="button button-primary" name="action_add"' in browser.get("/accounts/email/").text
+    )
+    page = browser.post("/accounts/email/", {"action_add": "1", "email": f"New-{before}"}, follow=True)
+    assert f"new-{before}" in page.text
+    assert {"action_send", "action_remove"} <= set(re.findall(r'name="(action_\w+)"', page.text))
     ada.user.refresh_from_db()
     assert ada.user.email == before
     assert "change not confirmed" in browser.get("/account/security/").text

@@ -170,3 +170,10 @@ def test_a_signal_stops_the_stack_once(number: signal.Signals) -> None:
         run()
     assert done == ["stopped in order"]
     assert signal.getsignal(number) is before
+
+
+def test_the_box_says_where_the_pages_and_the_mail_are(capsys: pytest.CaptureFixture[str]) -> None:
+    up._show_box(8123)
+    box = capsys.readouterr().out
+    assert "http://127.0.0.1:8123 " in box
+    assert "http://127.0.0.1:8123/dev/mail/" in box
