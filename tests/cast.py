@@ -5,6 +5,7 @@ devstack.browser. A member's password is left out: deriving from one takes a qua
 """
 
 import os
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,15 @@ class Member:
         """A browser that is signed in."""
         client = Client()
         client.force_login(self.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+        return client
+
+    def just_signed_in(self) -> Client:
+        """The browser of somebody who gave their password a moment ago."""
+        client = self.browser()
+        session = client.session
+        session["account_authentication_methods"] = [{"method": "password", "at": time.time()}]
+        session["account_authentication_methods_user"] = str(self.user.id)
+        session.save()
         return client
 
 

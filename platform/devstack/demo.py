@@ -1,8 +1,8 @@
 """The demo: what a first user does in the browser, done by a program.
 
-An organization, an owner, the project `production`, one sealed box for each provider key. Secrets are made on the
-client's side of the line (devstack/browser.py) and kept where a browser or its user would keep them, in `var/demo/`;
-the services get what a browser would send. Running it again finds what it made and adds what is missing.
+An organization, an owner, the project `Assistant` in production, one sealed box for each provider key. Secrets are made
+on the client's side of the line (devstack/browser.py) and kept where a browser or its user would keep them, in
+`var/demo/`; the services get what a browser would send. Running it again finds what it made and adds what is missing.
 """
 
 import json
@@ -18,6 +18,7 @@ from django.db import transaction
 
 from apps.accounts.models import User
 from apps.accounts.services import PasswordUnlock, VaultIdentity, create_account, prelogin_salt
+from apps.directory.models import ProjectKeyEntry
 from apps.organizations.models import Organization
 from apps.organizations.services import create_organization
 from apps.projects.models import Project
@@ -32,7 +33,7 @@ from tenancy import tenant_scope
 
 FOLDER = ROOT / "var" / "demo"
 ORGANIZATION = "Demo"
-PROJECT = "production"
+PROJECT = "Assistant"
 
 
 class DemoError(Exception):
@@ -87,7 +88,7 @@ def run(provider_keys: Mapping[str, str], *, email: str, folder: Path) -> dict[s
     membership = user.memberships.select_related("organization").filter(organization__name=ORGANIZATION).first()
     organization = membership.organization if membership else create_organization(name=ORGANIZATION, owner=user)
     with tenant_scope(organization):
-        project = Project.objects.filter(name=PROJECT).first() or _make_project(keepsake, user, organization)
+        project = _find_project(keepsake) or _make_project(keepsake, user, organization)
         for provider, value in provider_keys.items():
             _put_provider_key(keepsake, user, project, provider, value)
     return {
@@ -133,6 +134,23 @@ def _sign_up(keepsake: Keepsake) -> User:
             "keys any more. Choose another address with --email."
         )
     return user
+
+
+def _find_project(keepsake: Keepsake) -> Project | None:
+    """The project that the kept key is registered for, whatever it is called by now.
+
+    DemoError once somebody rotated, archived or deleted it: the kept key can't seal for what came after it.
+    """
+    entry = ProjectKeyEntry.objects.filter(public_key=keepsake.key.public).first()
+    if entry is None:
+        return None
+    live = ProjectKeyEntry.objects.filter(project_id=entry.project_id, status__in=ProjectKeyEntry.LIVE)
+    if entry.is_suspended or [each.generation for each in live] != [entry.generation]:
+        raise DemoError(
+            "The demo's project was rotated, archived or deleted in the browser, so the key in var/demo is not its only "
+            "one. Go on in the browser, or choose another address with --email."
+        )
+    return Project.objects.get(id=entry.project_id)
 
 
 def _make_project(keepsake: Keepsake, user: User, organization: Organization) -> Project:

@@ -19,7 +19,7 @@ def provider_key(text: str) -> tuple[str, str]:
 
 class Command(BaseCommand):
     help = (
-        "Plays the browser's part: an organization, its owner, the project 'production' and sealed provider keys. "
+        "Plays the browser's part: an organization, its owner, the project 'Assistant' and sealed provider keys. "
         "What a browser or its user would keep stands in var/demo/. Running it again gives the same project."
     )
 
