@@ -419,6 +419,7 @@ export async function ask<T>(question: Question, accept: (typed: string) => Prom
     id,
     name: "secret",
     type: question.secret ? "password" : "text",
+    ...(question.secret ? {} : { class: "input-code" }),
     autocomplete: question.secret ? "current-password" : "off",
     autocapitalize: "none",
     spellcheck: "false",

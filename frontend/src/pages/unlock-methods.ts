@@ -98,7 +98,7 @@ async function restore(id: string): Promise<void> {
   const method = boot.unlock_methods.find((candidate) => candidate.id === id);
   if (!method) throw new FormError("This old way to unlock is gone. Reload the page.");
   const { restored, lost } = await restoreGrants(account, await askForOld(boot.vault_id, method));
-  if (restored === 0 && lost === 0) return toast("There is nothing left to restore: you have access already.", "info");
+  if (restored === 0 && lost === 0) return toast("There is nothing left to restore.", "info");
   const back = `Access to ${restored} project ${restored === 1 ? "key" : "keys"} is back.`;
   toast(lost ? `${back} ${lost} could not be restored; ask a teammate to share them.` : back, lost ? "warning" : "sealed");
 }
