@@ -5,13 +5,20 @@ Nothing below `folder` was there before, so all that is in it afterwards comes f
 """
 
 import base64
+import hashlib
+import json
 import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+import redis
+from django.contrib.sessions.serializers import JSONSerializer
+from django.core import signing
 
 from config.env import ROOT, Environment, KeyRing
 from devstack.environment import KEY_RINGS
@@ -20,6 +27,25 @@ from tests.e2e.leaks import Canaries
 from tests.e2e.mail import Mailbox
 from tests.e2e.relay import Relay
 from tests.faults.stack import Program, Stack, wait_until
+
+
+@dataclass(frozen=True)
+class Resident:
+    """What somebody knows by heart or has on paper."""
+
+    email: str
+    password: str
+    recovery_key: str
+
+
+@dataclass(frozen=True)
+class Team:
+    organization_id: str
+    schema: str
+    project_id: str
+    private_key: str
+    owner: Resident
+    admin: Resident
 
 
 class Ground:
@@ -65,6 +91,7 @@ class Ground:
         for name in KEY_RINGS:
             for _, secret in self.key_ring(name):
                 self.canaries.add(name, secret)
+        self._cast: dict[str, list[Any]] = {"people": [], "teams": []}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -123,6 +150,33 @@ class Ground:
     def environment(self) -> Mapping[str, str]:
         return {"DJANGO_SETTINGS_MODULE": "config.settings", **self.stack.environment}
 
+    def person(self) -> Resident:
+        """Somebody with an account, handed out once."""
+        return Resident(**self._next("people"))
+
+    def team(self) -> Team:
+        """An organization with two people who hold the key of its one project, handed out once."""
+        made = self._next("teams")
+        return Team(**{**made, "owner": Resident(**made["owner"]), "admin": Resident(**made["admin"])})
+
+    def _next(self, kind: str) -> Any:
+        if not self._cast[kind]:
+            # Its last line: the others are logs.
+            made = json.loads(self.stack.run("tests.e2e.cast", 5).splitlines()[-1])
+            self._cast["people"] += made["people"]
+            self._cast["teams"].append(made["team"])
+        return self._cast[kind].pop()
+
+    def session(self, cookie: str) -> "Session":
+        """What the server keeps of a signed-in browser, by its cookie."""
+        return Session(self, cookie)
+
+    def forget_codes(self) -> None:
+        """Codes of authenticator apps work once, in 30 seconds of which a test uses more."""
+        with redis.Redis.from_url(self.stack.valkey.url) as client:
+            for key in client.scan_iter("*mfa.totp*"):
+                client.delete(key)
+
     def key_ring(self, name: str) -> KeyRing:
         """Of the application, made for this ground alone."""
         return Environment(self.stack.environment, None).key_ring(name)
@@ -140,3 +194,27 @@ class Ground:
         """PostgreSQL's data folder, write-ahead log included, after all of memory was written to it."""
         self.query("CHECKPOINT")
         return self.stack.postgres.data_dir / "cluster"
+
+
+class Session:
+    """A row of sessions, opened with the application's key, to move its times."""
+
+    SALT = "django.contrib.sessions.SessionStore"
+
+    def __init__(self, ground: Ground, cookie: str) -> None:
+        self._ground = ground
+        self._key = hashlib.sha256(cookie.encode()).hexdigest()
+
+    @property
+    def data(self) -> dict[str, Any]:
+        [[packed]] = self._ground.query("SELECT session_data FROM accounts_session WHERE session_key = %s", [self._key])
+        data: dict[str, Any] = signing.loads(packed, key=self._secret, salt=self.SALT, serializer=JSONSerializer)
+        return data
+
+    def store(self, data: dict[str, Any]) -> None:
+        packed = signing.dumps(data, key=self._secret, salt=self.SALT, serializer=JSONSerializer, compress=True)
+        self._ground.query("UPDATE accounts_session SET session_data = %s WHERE session_key = %s", [packed, self._key])
+
+    @property
+    def _secret(self) -> str:
+        return self._ground.environment["SECRET_KEY"]

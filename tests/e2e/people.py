@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, BrowserType, ConsoleMessage, Page, Request, Response, expect
 
-from tests.e2e.keys import keys_of
+from tests.e2e.keys import add_recovery_key, keys_of
 from tests.e2e.mail import Mail
 
 if TYPE_CHECKING:
-    from tests.e2e.ground import Ground
+    from tests.e2e.ground import Ground, Resident
 
 # Addresses other than this machine's do not even resolve, whatever a page or the browser itself tries.
 ARGUMENTS = [
@@ -156,6 +156,7 @@ class Person:
         self._left = False
         self.email = ""
         self.password = ""
+        self.recovery_key = ""
 
     def visit(self, path: str) -> Response:
         response = self.page.goto(self.ground.url + path)
@@ -296,6 +297,23 @@ class People:
             context = self._browser.new_context(**options)
         person = Person(name, self.ground, context)
         self._here.append(person)
+        return person
+
+    def resident(self, name: str, who: "Resident | None" = None, **options: Any) -> Person:
+        """Somebody who has an account, in a browser of hers, not signed in."""
+        person = self(name, **options)
+        who = who or self.ground.person()
+        person.email, person.password, person.recovery_key = who.email, who.password, who.recovery_key
+        self.ground.canaries.add(f"password of {who.email}", who.password)
+        add_recovery_key(self.ground.canaries, who.email, who.recovery_key)
+        person.remember_keys()
+        return person
+
+    def signed_in(self, name: str, who: "Resident | None" = None, **options: Any) -> Person:
+        """The same, at the page behind signing in, her vault unlocked."""
+        person = self.resident(name, who, **options)
+        person.sign_in()
+        person.sees_vault("unlocked")
         return person
 
     @contextmanager
