@@ -42,6 +42,11 @@ class MemberRow:
         return self.membership.user.name or self.membership.user.email
 
     @property
+    def note(self) -> str:
+        """Their address, unless it is what they are called by."""
+        return self.membership.user.email if self.membership.user.name else ""
+
+    @property
     def is_waiting(self) -> bool:
         """Whether a member with keys has something to do for them."""
         return self.keys in (Keys.WAITING, Keys.CHANGED, Keys.MISSING)

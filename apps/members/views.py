@@ -159,6 +159,7 @@ def access(request: MemberRequest, membership_id: int) -> HttpResponse:
     context = {
         "row": row,
         "member": member,
+        "lead": row.note,
         "form": form,
         "descriptions": DESCRIPTIONS,
         "is_last_owner": selectors.is_last_owner(member),
@@ -210,6 +211,7 @@ def confirm(request: MemberRequest, membership_id: int) -> HttpResponse:
     context = {
         "row": row,
         "member": member,
+        "lead": row.note,
         "data": data,
         "is_self": member.user_id == request.user.id,
         "is_holder": member.role in KEY_HOLDERS,
@@ -236,6 +238,7 @@ def remove(request: MemberRequest, membership_id: int) -> HttpResponse:
     context = {
         "row": row,
         "member": member,
+        "lead": row.note,
         "held": selectors.held_projects(member),
         "is_last_owner": selectors.is_last_owner(member),
     }

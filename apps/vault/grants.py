@@ -281,9 +281,14 @@ def confirm_member(
     if recipient.confirmed_at is None:
         Membership.objects.filter(pk=recipient.pk).update(confirmed_at=Now())
         record("member.confirmed", actor=sender.user, subject=recipient.user.email)
-    names = dict(Project.objects.filter(pk__in={grant.project_id for grant in grants}).values_list("id", "name"))
-    for project_id, name in names.items():
-        record("grant.given", actor=sender.user, subject=name, project_id=project_id, recipient=recipient.user.email)
+    for project in Project.objects.filter(pk__in={grant.project_id for grant in grants}).order_by("name"):
+        record(
+            "grant.given",
+            actor=sender.user,
+            subject=called(project),
+            project_id=project.id,
+            recipient=recipient.user.email,
+        )
     recipient.refresh_from_db()
     return recipient
 
