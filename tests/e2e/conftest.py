@@ -1,17 +1,20 @@
 """One ground for all tests of this folder, run one after the other by one process; the leak scan comes last."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
+from config.env import ROOT
 from devstack import chromium
 from tests.e2e.ground import Ground
 from tests.e2e.people import ARGUMENTS, People
 
 HERE = Path(__file__).parent
 LAST = "test_leaks.py"
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+PHONE, DESK = 390, 1440
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -57,3 +60,31 @@ def people(ground: Ground, playwright: Playwright, browser: Browser, executable:
     security policy was violated, or when anybody but the product was asked for anything."""
     with People(ground, playwright.chromium, browser, executable).leaving() as people:
         yield people
+
+
+@pytest.fixture
+def axe() -> Callable[[Page], None]:
+    """`axe(page)` fails where axe finds something serious on the page as it is now, light or dark, or where it is wider
+    than a phone. It comes by the debugger, which the page's policy does not stop."""
+
+    def look(page: Page) -> None:
+        found = []
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        size = page.viewport_size
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            found += [
+                f"{page.url} ({theme}): {rule['id']}: {node['target']} {node['failureSummary']}"
+                for rule in result["violations"]
+                if rule["impact"] in {"serious", "critical"}
+                for node in rule["nodes"]
+            ]
+        page.set_viewport_size({"width": PHONE, "height": 844})
+        if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
+            found.append(f"{page.url}: {width} pixels wide on a phone of {PHONE}")
+        page.set_viewport_size(size or {"width": DESK, "height": 900})
+        page.emulate_media(color_scheme=None, reduced_motion=None)
+        assert not found, "\n".join(found)
+
+    return look

@@ -157,6 +157,7 @@ class Person:
         self.email = ""
         self.password = ""
         self.recovery_key = ""
+        self.who: Resident | None = None
 
     def visit(self, path: str) -> Response:
         response = self.page.goto(self.ground.url + path)
@@ -248,6 +249,37 @@ class Person:
         """`locked` or `unlocked`, in the header."""
         expect(self.page.locator(f"button[data-vault-state={state}]")).to_be_visible()
 
+    def is_signed_in(self) -> bool:
+        """By what the server says to a page's module."""
+        answer = self.context.request.get(f"{self.ground.url}/vault/bootstrap", headers={"Accept": "application/json"})
+        assert answer.status in {200, 401}
+        return answer.status == 200
+
+    def ask_for_reset(self) -> str:
+        """The address of the page that the mail leads to."""
+        self.visit("/accounts/password/reset/")
+        self.fill(e_mail=self.email)
+        self.press("Send the link")
+        self.sees("Check your mail")
+        return self.ground.mailbox.wait_for(self.email, "reset your password").link("/accounts/password/reset/key/")
+
+    def reset_password(self, password: str, *, recovery_key: str = "") -> None:
+        """Signed out before. Without the recovery key she says that she does not have it. Up to what comes behind."""
+        self.page.goto(self.ask_for_reset())
+        if recovery_key:
+            self.fill(encryption_recovery_key=recovery_key)
+        else:
+            self.page.get_by_label("I don’t have it").check()
+        self.set_password(password)
+        self.page.wait_for_url(lambda url: "/password/reset/" not in url)
+
+    def set_password(self, password: str) -> None:
+        """Into the last page of a reset."""
+        self.password = password
+        self.ground.canaries.add(f"new password of {self.email}", password)
+        self.fill(new_password=password, new_password_again=password)
+        self.press("Set password")
+
     @property
     def paths(self) -> list[str]:
         """`METHOD /path` of everything that was asked for, in order."""
@@ -303,7 +335,7 @@ class People:
         """Somebody who has an account, in a browser of hers, not signed in."""
         person = self(name, **options)
         who = who or self.ground.person()
-        person.email, person.password, person.recovery_key = who.email, who.password, who.recovery_key
+        person.who, person.email, person.password, person.recovery_key = who, who.email, who.password, who.recovery_key
         self.ground.canaries.add(f"password of {who.email}", who.password)
         add_recovery_key(self.ground.canaries, who.email, who.recovery_key)
         person.remember_keys()
