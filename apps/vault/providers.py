@@ -254,7 +254,7 @@ PROVIDERS: tuple[Provider, ...] = (
     _local("llamacpp", "llama.cpp", "", "https://github.com/ggml-org/llama.cpp", "your-model", Key.NONE),
     _local("llamafile", "llamafile", "", "https://github.com/Mozilla-Ocho/llamafile", "your-model", Key.NONE),
     _local("lmstudio", "LM Studio", "LM_STUDIO_API_KEY", "https://lmstudio.ai/", "openai/gpt-oss-20b", Key.NONE),
-    _local("ollama", "Ollama", "", "https://github.com/ollama/ollama", "llama3.2", Key.OPTIONAL),
+    _local("ollama", "Ollama", "", "https://github.com/ollama/ollama", "llama3.2", Key.NONE),
     _local("vllm", "vLLM", "VLLM_API_KEY", "https://docs.vllm.ai/", "your-model", Key.OPTIONAL),
 )
 BY_NAME = {provider.name: provider for provider in PROVIDERS}

@@ -290,9 +290,11 @@ class KeyField {
   }
 
   /** The value without the space around it that pasting brings along. FormError when it can't be a key. */
-  read({ key, label }: Provider): string {
+  read({ key, label, is_local }: Provider): string {
     if (key === "none") return "";
     const value = this.#input.value.trim();
+    // any-llm hands it to a library that refuses an empty key, even where the server asks for none.
+    if (value === "" && key === "optional" && is_local) return "no-key-required";
     if (value === "" && key === "required") throw new FormError("", { value: `Enter the ${label} key.` });
     if (/^ANY\.v1\./.test(value)) {
       throw new FormError("", { value: "This is an ANY_LLM_KEY: what programs use in place of provider keys." });

@@ -126,7 +126,7 @@ function table(shown: Row[]): HTMLElement {
 }
 
 function tableRow(row: Row): HTMLElement {
-  const { label, name } = providerOf(row.provider);
+  const { label, name, key } = providerOf(row.provider);
   const changed = row.replaced_at ?? row.added_at;
   const who = row.replaced_at ? row.replaced_by : row.added_by;
   return element(
@@ -150,7 +150,7 @@ function tableRow(row: Row): HTMLElement {
       "td",
       { class: "row-actions" },
       data.may_reveal && !row.is_empty && button("Reveal", () => reveal(row), "button-quiet button-small", `Reveal the ${label} key`),
-      data.may_seal && button("Replace", () => replace(row), "button-quiet button-small", `Replace the ${label} key`),
+      data.may_seal && key !== "none" && button("Replace", () => replace(row), "button-quiet button-small", `Replace the ${label} key`),
       button("More", () => more(row), "button-quiet button-small", `More about the ${label} key`),
     ),
   );
