@@ -75,9 +75,10 @@ class Group:
     environments: list[Environment] = field(default_factory=list)
 
     @property
-    def missing(self) -> list[Project.Environment]:
-        taken = {environment.project.environment for environment in self.environments}
-        return [environment for environment in ENVIRONMENTS if environment not in taken]
+    def places(self) -> list[tuple[Project.Environment, Environment | None]]:
+        """Every environment in its order, with None where there is no project for it yet."""
+        by_environment = {environment.project.environment: environment for environment in self.environments}
+        return [(environment, by_environment.get(environment)) for environment in ENVIRONMENTS]
 
 
 def overview(*, archived: bool = False) -> list[Group]:

@@ -122,7 +122,6 @@ def key_page(request: MemberRequest, project_id: uuid.UUID) -> HttpResponse:
         "mayHold": rotation.may_hold(project, membership),
         "mayKeep": rotation.may_keep(project, membership),
         "rotationRequired": project.rotation_required_since is not None,
-        "rotationReason": project.rotation_required_reason,
         "members": f"/o/{request.organization.id}/members/",
     }
     return render_project_page(request, "projects/key.html", project, {"page": page})

@@ -147,8 +147,8 @@ def _find_project(keepsake: Keepsake) -> Project | None:
     live = ProjectKeyEntry.objects.filter(project_id=entry.project_id, status__in=ProjectKeyEntry.LIVE)
     if entry.is_suspended or [each.generation for each in live] != [entry.generation]:
         raise DemoError(
-            "The demo's project was rotated, archived or deleted in the browser, so the key in var/demo is not its only "
-            "one. Go on in the browser, or choose another address with --email."
+            "The demo's project was rotated, archived or deleted in the browser, so the key in var/demo is not its "
+            "only one. Go on in the browser, or choose another address with --email."
         )
     return Project.objects.get(id=entry.project_id)
 

@@ -54,7 +54,7 @@ def test_environments_stand_side_by_side(acme: Workspace) -> None:
         development = create_project(name="Assistant", environment="development")
         [group] = [group for group in overview() if group.name == "Assistant"]
         assert [each.project.id for each in group.environments] == [development.id, production.id]
-        assert group.missing == ["staging"]
+        assert [place for place, environment in group.places if environment is None] == ["staging"]
         assert [place.project and place.project.id for place in siblings(production)] == [
             development.id,
             None,

@@ -41,17 +41,23 @@ interface Page {
   mayHold: boolean;
   mayKeep: boolean;
   rotationRequired: boolean;
-  rotationReason: string;
   members: string;
 }
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;
-const OVERLAPS: { seconds: number; label: string; description: string }[] = [
+interface Overlap {
+  seconds: number;
+  label: string;
+  description?: string;
+}
+
+/** How long an old key goes on. */
+const OVERLAPS: Overlap[] = [
   {
-    seconds: 72 * HOUR,
-    label: "72 hours",
-    description: "A routine change: time to give the new key to every program, one after the other.",
+    seconds: 0,
+    label: "It ends at once",
+    description: "The key leaked. Every program that has the old one is refused at its next call.",
   },
   {
     seconds: DAY,
@@ -59,13 +65,15 @@ const OVERLAPS: { seconds: number; label: string; description: string }[] = [
     description: "Somebody left. Programs that get the new key and restart today notice nothing.",
   },
   {
-    seconds: 0,
-    label: "Not at all",
-    description: "The key leaked. Every program that has the old one is refused from its next call on.",
+    seconds: 72 * HOUR,
+    label: "72 hours",
+    description: "A routine change: time to give the new key to every program, one after the other.",
   },
-  { seconds: 7 * DAY, label: "7 days", description: "Somebody else has to roll it out." },
+  { seconds: 7 * DAY, label: "7 days", description: "Others have to roll it out, too." },
   { seconds: 30 * DAY, label: "30 days", description: "The longest there is." },
 ];
+/** The same without their occasions, which are those of a rotation. */
+const TIMES: Overlap[] = OVERLAPS.map(({ seconds, label }) => ({ seconds, label }));
 
 const page = pageData<Page>();
 const root = required(document, "[data-key-page]");
@@ -94,8 +102,6 @@ function overview(keyset: Keyset): Node[] {
   if (keyset.generations.length === 0) return [firstKey(keyset)];
   const holds = keyset.generations.some(({ grant }) => grant !== null);
   return [
-    page.rotationRequired &&
-      alertBox("warning", "Rotate this key", `${page.rotationReason} Whoever had the key may still have a copy.`),
     head?.status === "unproven" && unfinished(keyset, head),
     !holds && page.mayHold && !page.isArchived && head?.status !== "unproven" && notHeld(keyset),
     element(
@@ -259,7 +265,7 @@ function firstKey(keyset: Keyset): HTMLElement {
 }
 
 /** The one time a new key is shown without asking. */
-function showNewKey(pair: ProjectKeyPair, kind: "first" | "rotated"): void {
+function showNewKey(pair: ProjectKeyPair, occasion: "first" | "rotated" | "replaced"): void {
   const title = element("h2", { class: "section-title", tabindex: "-1" }, "Your new ANY_LLM_KEY");
   const stored = button("I stored it", "primary", async () => {
     page.rotationRequired = false;
@@ -276,9 +282,11 @@ function showNewKey(pair: ProjectKeyPair, kind: "first" | "rotated"): void {
         element(
           "p",
           {},
-          kind === "first"
-            ? "Give it to your program as the environment variable ANY_LLM_KEY, and keep it where you keep passwords."
-            : "Give it to every program that uses this project, and restart them. The old key goes on until its time is over.",
+          {
+            first: "Give it to your program as the environment variable ANY_LLM_KEY, and keep it where you keep passwords.",
+            rotated: "Give it to every program that uses this project, and restart them. Until its time is over, the old key works, too.",
+            replaced: "Give it to every program that uses this project, and restart them: the old key opens nothing any more.",
+          }[occasion],
         ),
         secretField({ label: "ANY_LLM_KEY", value: pair.anyLlmKey, seconds: 120 }),
         element(
@@ -316,7 +324,7 @@ async function extend(generation: number): Promise<void> {
     title: "Give the old key more time",
     text: "From now on it goes on working for:",
     submit: "Give it more time",
-    choices: OVERLAPS.filter((choice) => choice.seconds > 0),
+    choices: TIMES.filter((choice) => choice.seconds > 0),
   });
   if (seconds === null) return;
   await change("keys/extend", { generation, overlap_seconds: seconds }, "The old key has more time.");
@@ -328,7 +336,7 @@ async function rollBack(keyset: Keyset, generation: number): Promise<void> {
     title: `Roll back to generation ${generation}`,
     text: `Generation ${generation} is the key for new programs again. Generation ${head?.generation} goes on working for:`,
     submit: "Roll back",
-    choices: OVERLAPS,
+    choices: TIMES,
   });
   if (seconds === null) return;
   await change("keys/roll-back", { generation, overlap_seconds: seconds }, "The old key is the project’s key again.");
@@ -461,7 +469,7 @@ function showWizard(account: Account, trust: Trust, draft: Draft): void {
           status.textContent = `${step}…`;
         },
       );
-      showNewKey(pair, "rotated");
+      showNewKey(pair, Number(data.get("overlap")) > 0 ? "rotated" : "replaced");
       announce("The key was rotated.");
     } catch (error) {
       status.textContent = "";
@@ -482,7 +490,7 @@ async function pinCompared(trust: Trust, recipients: Recipient[]): Promise<void>
   if (met.length > 0) await trust.save();
 }
 
-function overlapField(legend: string, choices: typeof OVERLAPS, chosen: number): HTMLElement {
+function overlapField(legend: string, choices: Overlap[], chosen: number): HTMLElement {
   return element(
     "fieldset",
     { class: "field" },
@@ -500,7 +508,7 @@ function overlapField(legend: string, choices: typeof OVERLAPS, chosen: number):
             "span",
             {},
             element("span", { class: "radio-card-label" }, label),
-            element("span", { class: "radio-card-description" }, description),
+            description && element("span", { class: "radio-card-description" }, description),
           ),
         );
       }),
@@ -584,7 +592,7 @@ interface OverlapQuestion {
   title: string;
   text: string;
   submit: string;
-  choices: typeof OVERLAPS;
+  choices: Overlap[];
 }
 
 /** Seconds, or null after "Cancel". */
@@ -594,7 +602,7 @@ async function askOverlap({ title, text, submit, choices }: OverlapQuestion): Pr
   const form = element(
     "form",
     { class: "dialog-form", method: "dialog" },
-    overlapField(text, choices, choices[0]?.seconds ?? 0),
+    overlapField(text, choices, 72 * HOUR),
     element("div", { class: "dialog-actions" }, go, cancel),
   );
   const opened = openDialog({ title, body: form });
