@@ -26,7 +26,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     return Build.into(tmp_path_factory.mktemp("vault"))
 
 
-@pytest.mark.parametrize(("name", "least"), [("vault", 45), ("oracles", 7), ("properties", 8)])
+@pytest.mark.parametrize(("name", "least"), [("vault", 45), ("oracles", 7), ("properties", 8), ("seals", 6)])
 def test_own_tests(build: Build, name: str, least: int) -> None:
     report = node("--test", "--test-reporter=tap", str(build.folder / f"{name}.test.cjs"))
     passed = re.search(r"^# pass (\d+)$", report, re.MULTILINE)
