@@ -372,6 +372,7 @@ async function change(action: string, body: unknown, done: string): Promise<void
 
 function paste(keyset: Keyset): Promise<void> {
   const id = uniqueId("key");
+  const cancel = element("button", { type: "button", class: "button button-secondary" }, "Cancel");
   const form = element(
     "form",
     { class: "dialog-form" },
@@ -392,9 +393,10 @@ function paste(keyset: Keyset): Promise<void> {
         placeholder: "ANY.v1.…",
       }),
     ),
-    element("div", { class: "dialog-actions" }, element("button", { type: "submit", class: "button button-primary" }, "Keep it")),
+    element("div", { class: "dialog-actions" }, element("button", { type: "submit", class: "button button-primary" }, "Keep it"), cancel),
   );
   const { close } = openDialog({ title: "Paste the ANY_LLM_KEY", body: form });
+  cancel.addEventListener("click", () => close());
   onSubmit(form, async (data) => {
     const { account, trust } = await unlocked();
     await adopt(account, trust, keyset, String(data.get("key") ?? ""));
