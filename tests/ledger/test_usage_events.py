@@ -17,7 +17,6 @@ from apps.ledger.group_commit import GroupCommit
 from apps.ledger.models import UsageEvent
 from apps.projects.services import create_project
 from apps.vault.models import ProviderKey
-from apps.vault.services import add_provider_key
 from tenancy import tenant_scope
 from tests.cast import Sdk, Workspace
 
@@ -144,7 +143,7 @@ def test_provider_keys_of_others_are_refused(reporter: Reporter, globex: Workspa
     acme = reporter.workspace
     with tenant_scope(acme.organization):
         neighbour = create_project(name="staging")
-        of_neighbour = add_provider_key(project=neighbour, provider="openai", boxes=[], signer=acme.owner.user.vault)
+        of_neighbour = ProviderKey.objects.create(project=neighbour, provider="openai")
     of_globex = globex.add_provider_key("openai", "sk-globex")
     for foreign in (of_neighbour.id, of_globex.id, uuid.uuid4()):
         answer = reporter.post(reporter.event(provider_key_id=str(foreign)))
