@@ -4,7 +4,7 @@ import string
 import uuid
 from dataclasses import dataclass
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from apps.audit.actions import ACTIONS
 from apps.audit.models import Entry
@@ -39,8 +39,7 @@ class Line:
 
 
 def entries(*, person: str = "", kind: str = "") -> QuerySet[Entry]:
-    """Newest first, of a person (the id of an actor, or their address as a subject) and a kind. Unknown ones find
-    nothing."""
+    """Newest first, by a person (the id of an actor) and of a kind. Unknown ones find nothing."""
     found = Entry.objects.order_by("-created_at", "-id")
     if kind:
         found = found.filter(action__startswith=f"{kind}.") if kind in KINDS else found.none()
@@ -48,14 +47,19 @@ def entries(*, person: str = "", kind: str = "") -> QuerySet[Entry]:
         try:
             found = found.filter(actor_id=uuid.UUID(person))
         except ValueError:
-            found = found.filter(Q(subject=person) | Q(detail__recipient=person))
+            found = found.none()
     return found
 
 
 def people() -> list[tuple[str, str]]:
-    """Everybody who did something: id and address, by address. Who changed it stands there once, with the last one."""
-    found = Entry.objects.exclude(actor_id=None).order_by("created_at").values_list("actor_id", "actor").distinct()
-    return sorted(((str(actor_id), actor) for actor_id, actor in dict(found).items()), key=lambda pair: pair[1])
+    """Everybody who did something: id and the address they had last, by address."""
+    found = (
+        Entry.objects.exclude(actor_id=None)
+        .order_by("actor_id", "-created_at")
+        .distinct("actor_id")
+        .values_list("actor_id", "actor")
+    )
+    return sorted(((str(actor_id), actor) for actor_id, actor in found), key=lambda pair: pair[1])
 
 
 def line(entry: Entry) -> Line:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.audit.services import record
-from apps.directory.models import ProjectKeyEntry
 from apps.projects.models import Client, Project
+from apps.projects.selectors import key_entries
 from apps.vault.grants import called
 from apps.vault.models import Box, ProviderKey
 
@@ -58,13 +57,11 @@ def checklist(project: Project) -> Checklist | None:
     since = project.rotation_required_since
     if since is None:
         return None
-    live = list(
-        ProjectKeyEntry.objects.filter(
-            Q(retire_at=None) | Q(retire_at__gt=Now()), project_id=project.id, status__in=ProjectKeyEntry.LIVE
-        )
-    )
+    now = timezone.now()
+    entries = key_entries([project.id]).get(project.id, [])
+    live = [entry for entry in entries if entry.retire_at is None or entry.retire_at > now]
     # A key the command line set and nobody used yet is no replacement.
-    heads = [entry for entry in live if entry.status == ProjectKeyEntry.Status.ACTIVE]
+    heads = [entry for entry in live if entry.status == entry.Status.ACTIVE]
     old = [entry for entry in live if entry.created_at <= since]
     ends = [entry.retire_at for entry in old]
     # A local provider's box is empty: there is nothing to replace.
