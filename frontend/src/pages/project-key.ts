@@ -100,10 +100,11 @@ function show(...children: Child[]): void {
 function overview(keyset: Keyset): Node[] {
   const head = headOf(keyset);
   if (keyset.generations.length === 0) return [firstKey(keyset)];
-  const holds = keyset.generations.some(({ grant }) => grant !== null);
+  // A key from the command line comes without grants, even for those who hold the one before.
+  const holdsHead = head === undefined || head.grant !== null;
   return [
     head?.status === "unproven" && unfinished(keyset, head),
-    !holds && page.mayHold && !page.isArchived && head?.status !== "unproven" && notHeld(keyset),
+    !holdsHead && page.mayHold && !page.isArchived && head?.status !== "unproven" && notHeld(keyset),
     element(
       "section",
       { class: "stack", "aria-labelledby": "generations" },
@@ -232,11 +233,14 @@ function unfinished(keyset: Keyset, head: GenerationJson): HTMLElement {
 }
 
 function notHeld(keyset: Keyset): HTMLElement {
+  const holdsOlder = keyset.generations.some(({ grant }) => grant !== null);
   return alertBox(
     "info",
-    "You don’t hold this key",
-    "So you can’t show it, reveal provider keys or rotate. Ask a teammate who holds it to give it to you on the Members page, " +
-      "or paste the ANY_LLM_KEY if you have it.",
+    holdsOlder ? "You don’t hold the newest key" : "You don’t hold this key",
+    (holdsOlder
+      ? "So you can’t show it, and a rotation would leave provider keys behind."
+      : "So you can’t show it, reveal provider keys or rotate.") +
+      " Ask a teammate who holds it to give it to you on the Members page, or paste the ANY_LLM_KEY if you have it.",
     actions(
       button("Paste the ANY_LLM_KEY", "secondary", () => paste(keyset)),
       element("a", { class: "button button-quiet", href: page.members }, "Members"),
@@ -366,8 +370,8 @@ async function undo({ generation }: GenerationJson): Promise<void> {
 
 async function change(action: string, body: unknown, done: string): Promise<void> {
   await withReauthentication(() => postJson(base + action, body));
-  toast(done, "sealed");
   await start();
+  toast(done, "sealed");
 }
 
 function paste(keyset: Keyset): Promise<void> {
