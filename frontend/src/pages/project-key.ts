@@ -101,7 +101,7 @@ function overview(keyset: Keyset): Node[] {
   const head = headOf(keyset);
   if (keyset.generations.length === 0) return [firstKey(keyset)];
   // A key from the command line comes without grants, even for those who hold the one before.
-  const holdsHead = head === undefined || head.grant !== null;
+  const holdsHead = head === null || head.grant !== null;
   return [
     head?.status === "unproven" && unfinished(keyset, head),
     !holdsHead && page.mayHold && !page.isArchived && head?.status !== "unproven" && notHeld(keyset),
