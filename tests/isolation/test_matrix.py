@@ -84,8 +84,8 @@ ORGANIZATION_ROUTES: dict[str, dict[str, Ability]] = {
     f"{PROJECT}keys/shown": {"POST": KEEP},
     f"{PROJECT}grants/self": {"POST": KEEP},
     "welcome/<uuid:organization_id>/project/": {"GET": MANAGE, "POST": MANAGE},
-    f"{WELCOME}provider-key/": {"GET": SEAL},
-    f"{WELCOME}any-llm-key/": {"GET": VIEW},
+    f"{WELCOME}provider-key/": {"GET": MANAGE},
+    f"{WELCOME}any-llm-key/": {"GET": KEEP},
     f"{WELCOME}connect/": {"GET": VIEW},
     f"{WELCOME}first-call": {"GET": VIEW},
     # For owners, and only while the organization is to be deleted: nobody in these tests.
