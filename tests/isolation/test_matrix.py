@@ -67,7 +67,7 @@ ORGANIZATION_ROUTES: dict[str, dict[str, Ability]] = {
     f"{PROVIDER_KEY}replace": {"POST": SEAL},
     f"{PROVIDER_KEY}archive": {"POST": KEEP},
     f"{PROVIDER_KEY}restore": {"POST": KEEP},
-    f"{PROVIDER_KEY}delete": {"POST": MANAGE},
+    f"{PROVIDER_KEY}delete": {"POST": KEEP},
     f"{PROVIDER_KEY}reveal": {"POST": KEEP},
     f"{PROVIDER_KEY}clients": {"GET": VIEW},
     f"{PROJECT}key/": {"GET": VIEW},
