@@ -24,7 +24,7 @@ install: ## Install what the lock files say into .venv and node_modules, build t
 		exit 1; }
 	@$(PYTHON) platform/devstack/install.py
 
-up: install ## Run everything at http://127.0.0.1:8000 (PORT=8001 for another port); Ctrl-C stops it
+up: install ## Run everything at http://localhost:8000 (PORT=8001 for another port); Ctrl-C stops it
 	@$(BIN)/python -m devstack up
 
 test: lint ## Lint, check types and run every test (WORKERS=4 for more at once)

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from apps.accounts.models import Vault
 from apps.audit.services import record
 from apps.projects.models import Project
-from apps.projects.services import bump_keyset, lock_project
+from apps.projects.services import bump_keyset, check_not_archived, lock_project
 from apps.vault.models import Box, Grant, ProviderKey
 from apps.vault.selectors import live_keys
 from cryptokit import sealed_box, statements
@@ -39,11 +39,6 @@ class KeysetChangedError(VaultError):
         super().__init__(
             "The project's ANY_LLM_KEY was rotated meanwhile. Try again: it is sealed for the new one then."
         )
-
-
-class ProjectArchivedError(DomainError):
-    status = 409
-    code = "project_archived"
 
 
 class ProviderKeyExistsError(DomainError):
@@ -195,8 +190,7 @@ def release_box(*, provider_key: ProviderKey, vault: Vault) -> Box:
 def _change_keyset(project_id: uuid.UUID) -> Project:
     """The project, locked and its keyset's version counted on; ProjectArchivedError where nothing may change."""
     project = lock_project(project_id)
-    if project.archived_at is not None:
-        raise ProjectArchivedError("The project is archived. Restore it first.")
+    check_not_archived(project)
     bump_keyset(project)
     return project
 

@@ -2,7 +2,7 @@
 
 import { postJson } from "./http";
 import { confirmAction } from "./ui/dialog";
-import { required } from "./ui/dom";
+import { element, required } from "./ui/dom";
 import { FormError, onSubmit, showFormError } from "./ui/form";
 import { requireAccount, withReauthentication } from "./unlock";
 import type { Account } from "./vault/account";
@@ -48,7 +48,7 @@ export function connectRecoveryKey(root: HTMLElement): void {
     }
     const account = await requireAccount();
     made = { account, secret: recovery.generate() };
-    text.textContent = recovery.format(made.secret);
+    show(text, recovery.format(made.secret));
     askForGroups(save, text.textContent);
     start.hidden = true;
     save.hidden = false;
@@ -101,6 +101,12 @@ async function store(account: Account, secret: Uint8Array): Promise<void> {
       signature: b64u(signature),
     }),
   );
+}
+
+/** The key with its groups numbered by the style sheet: the text stays what is copied and typed. */
+function show(place: HTMLElement, key: string): void {
+  const numbered = groupsOf(key).flatMap((group) => ["-", element("wbr", {}), element("span", {}, group)]);
+  place.replaceChildren(key.slice(0, key.indexOf("-")), ...numbered);
 }
 
 function groupsOf(key: string): string[] {

@@ -25,7 +25,7 @@ def write_environment(path: Path, *, port: int, database_url: str | None = None,
     made = {"SECRET_KEY": secrets.token_urlsafe(50), "EMAIL_URL": f"file://{path.parent / 'mail'}"}
     for name in KEY_RINGS:
         made[name] = f"d1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
-    current = {"DEBUG": "true", "SITE_URL": f"http://127.0.0.1:{port}"}
+    current = {"DEBUG": "true", "SITE_URL": f"http://localhost:{port}"}
     urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
     values = {
         **made,

@@ -210,10 +210,12 @@ def _is_ready(port: int) -> bool:
 
 
 def _show_box(port: int) -> None:
+    # By name: browsers allow security keys on localhost, and on no number.
+    site = f"http://localhost:{port}"
     lines = [
-        f"Open   http://{HOST}:{port}",
+        f"Open   {site}",
         "Try    .venv/bin/python manage.py demo --json --provider-key openai=sk-…",
-        f"Mail   http://{HOST}:{port}/dev/mail/ shows what would have been sent",
+        f"Mail   {site}/dev/mail/ shows what would have been sent",
         "Look   var/log/ has the logs, var/postgres/ and var/valkey/ the data",
         "Stop   Ctrl-C",
     ]

@@ -18,7 +18,7 @@ def test_the_file_is_what_settings_want_and_for_this_user_only(path: Path) -> No
     env = Environment({}, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert env.boolean("DEBUG", default=False)
-    assert env.text("SITE_URL") == "http://127.0.0.1:8123"
+    assert env.text("SITE_URL") == "http://localhost:8123"
     assert (env.text("DATABASE_URL"), env.text("REDIS_URL")) == ("postgresql://x", "redis://y")
     assert env.text("EMAIL_URL") == f"file://{path.parent}/mail"
     assert len(env.text("SECRET_KEY")) >= 50
@@ -39,7 +39,7 @@ def test_secrets_and_own_lines_stay_and_the_rest_is_renewed(path: Path) -> None:
     assert [after[name] for name in secrets] == [before[name] for name in secrets]
     assert after["SPARE_SCHEMAS"] == "1"
     assert after["EMAIL_URL"] == "smtp://mail.example:25"
-    assert after["SITE_URL"] == "http://127.0.0.1:9000"
+    assert after["SITE_URL"] == "http://localhost:9000"
     assert after["REDIS_URL"] == "redis://new"
     assert "DATABASE_URL" not in after
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

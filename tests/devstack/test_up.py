@@ -175,5 +175,5 @@ def test_a_signal_stops_the_stack_once(number: signal.Signals) -> None:
 def test_the_box_says_where_the_pages_and_the_mail_are(capsys: pytest.CaptureFixture[str]) -> None:
     up._show_box(8123)
     box = capsys.readouterr().out
-    assert "http://127.0.0.1:8123 " in box
-    assert "http://127.0.0.1:8123/dev/mail/" in box
+    assert "http://localhost:8123 " in box
+    assert "http://localhost:8123/dev/mail/" in box
