@@ -105,8 +105,8 @@ async function store(account: Account, secret: Uint8Array): Promise<void> {
 
 /** The key with its groups numbered by the style sheet: the text stays what is copied and typed. */
 function show(place: HTMLElement, key: string): void {
-  const numbered = groupsOf(key).flatMap((group) => ["-", element("wbr", {}), element("span", {}, group)]);
-  place.replaceChildren(key.slice(0, key.indexOf("-")), ...numbered);
+  const [prefix = "", ...groups] = key.split(/(?<=-)/);
+  place.replaceChildren(prefix, ...groups.map((group) => element("span", {}, group)));
 }
 
 function groupsOf(key: string): string[] {
