@@ -203,17 +203,17 @@ class Session:
 
     def __init__(self, ground: Ground, cookie: str) -> None:
         self._ground = ground
-        self._key = hashlib.sha256(cookie.encode()).hexdigest()
+        self.key = hashlib.sha256(cookie.encode()).hexdigest()
 
     @property
     def data(self) -> dict[str, Any]:
-        [[packed]] = self._ground.query("SELECT session_data FROM accounts_session WHERE session_key = %s", [self._key])
+        [[packed]] = self._ground.query("SELECT session_data FROM accounts_session WHERE session_key = %s", [self.key])
         data: dict[str, Any] = signing.loads(packed, key=self._secret, salt=self.SALT, serializer=JSONSerializer)
         return data
 
     def store(self, data: dict[str, Any]) -> None:
         packed = signing.dumps(data, key=self._secret, salt=self.SALT, serializer=JSONSerializer, compress=True)
-        self._ground.query("UPDATE accounts_session SET session_data = %s WHERE session_key = %s", [packed, self._key])
+        self._ground.query("UPDATE accounts_session SET session_data = %s WHERE session_key = %s", [packed, self.key])
 
     @property
     def _secret(self) -> str:

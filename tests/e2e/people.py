@@ -16,7 +16,7 @@ from tests.e2e.keys import add_recovery_key, keys_of
 from tests.e2e.mail import Mail
 
 if TYPE_CHECKING:
-    from tests.e2e.ground import Ground, Resident
+    from tests.e2e.ground import Ground, Resident, Session
 
 # Addresses other than this machine's do not even resolve, whatever a page or the browser itself tries.
 ARGUMENTS = [
@@ -177,6 +177,10 @@ class Person:
         """The page's main heading."""
         expect(self.page.get_by_role("heading", level=1)).to_have_text(re.compile(heading, re.IGNORECASE))
 
+    def is_told(self, text: str) -> None:
+        """By an alert in the page; what screen readers are told stands there, too."""
+        expect(self.page.locator("main").get_by_text(text)).to_be_visible()
+
     def sign_up(self, email: str, password: str, organization: str | None) -> None:
         """Up to the page that asks to look into the mailbox. Whoever was invited has no organization to name."""
         self.email, self.password = email, password
@@ -248,6 +252,29 @@ class Person:
     def sees_vault(self, state: str) -> None:
         """`locked` or `unlocked`, in the header."""
         expect(self.page.locator(f"button[data-vault-state={state}]")).to_be_visible()
+
+    def visit_sensitive(self, path: str) -> None:
+        """A page that asks for the password first, unless it did a moment ago: signing in is not enough for it."""
+        self.visit(path)
+        self.prove_it()
+        self.page.wait_for_url(f"**{path}")
+
+    def prove_it(self) -> None:
+        """With the password, on the page that asks for it; nothing when it does not."""
+        if urlsplit(self.page.url).path == "/accounts/reauthenticate/":
+            self.fill(password=self.password)
+            self.press("Confirm")
+
+    @property
+    def cookie(self) -> str:
+        """Of her session."""
+        [cookie] = [cookie for cookie in self.context.cookies() if cookie.get("name") == "session"]
+        return cookie["value"]
+
+    @property
+    def session(self) -> "Session":
+        """What the server keeps of it."""
+        return self.ground.session(self.cookie)
 
     def is_signed_in(self) -> bool:
         """By what the server says to a page's module."""
