@@ -240,8 +240,14 @@ class Person:
         self.sees_vault("unlocked")
 
     def lock(self) -> None:
-        self.page.locator("[data-vault-state=unlocked]").click()
+        """By the same button; here and on the server."""
+        with self.page.expect_response("**/vault/lock"):
+            self.page.locator("[data-vault-state=unlocked]").click()
         self.sees_vault("locked")
+
+    def kept(self) -> dict[str, Any]:
+        """What this browser keeps of the vault between pages, by name: `kek`, `seed`, `local`, `idle`."""
+        return dict(self.stored()["databases"].get("anyllm-vault", {}).get("session", []))
 
     def answer_password(self, password: str | None = None, button: str = "Confirm") -> None:
         """Into the dialog that asks for it."""

@@ -13,11 +13,6 @@ from tests.e2e.people import People, Person
 BOOTSTRAP = "async () => (await fetch('/vault/bootstrap', {headers: {Accept: 'application/json'}})).status"
 
 
-def records(person: Person) -> dict[str, object]:
-    """What this browser keeps of the vault, by name."""
-    return dict(person.stored()["databases"].get("anyllm-vault", {}).get("session", []))
-
-
 def sent(ground: Ground) -> bytes:
     return b"".join(path.read_bytes() for path in ground.relay.sent.iterdir())
 
@@ -36,7 +31,7 @@ def test_from_signing_up_to_a_useless_copy_of_the_disk(people: People, ground: G
     expect(alice.page.get_by_role("dialog")).to_have_count(0)
     alice.skip_onboarding()
     alice.sees_vault("unlocked")
-    kept = records(alice)
+    kept = alice.kept()
     assert kept.keys() >= {"seed", "local"}
     assert "kek" not in kept
     assert kept["local"] == "[CryptoKey, extractable: false]"
@@ -55,7 +50,7 @@ def test_from_signing_up_to_a_useless_copy_of_the_disk(people: People, ground: G
 
     thief = people("thief", profile=True)
     thief.visit("/")
-    assert records(thief).keys() >= {"seed", "local"}, "the copy has what was kept"
+    assert thief.kept().keys() >= {"seed", "local"}, "the copy has what was kept"
     assert thief.page.evaluate(BOOTSTRAP) == 401
     thief.visit("/account/")
     assert "/accounts/login/" in thief.page.url
@@ -63,7 +58,7 @@ def test_from_signing_up_to_a_useless_copy_of_the_disk(people: People, ground: G
     again.sign_in()
     again.sees_vault("unlocked")
     again.lock()
-    assert records(again).keys().isdisjoint({"seed", "kek", "local"})
+    assert again.kept().keys().isdisjoint({"seed", "kek", "local"})
     again.unlock()
     # Every byte that left her browser; the scan at the end looks for many more forms of it.
     assert email.encode() in sent(ground).replace(b"%40", b"@")
