@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "apps.accounts.middleware.PersonMiddleware",
     "web.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "apps.accounts.middleware.SuspendedRequestMiddleware",
     "web.middleware.DomainErrorMiddleware",
     "web.middleware.XFrameOptionsMiddleware",
 ]

@@ -181,6 +181,10 @@ class Ground:
         """Of the application, made for this ground alone."""
         return Environment(self.stack.environment, None).key_ring(name)
 
+    def secrets(self) -> list[str]:
+        """As they stand in the environment of its programs."""
+        return [self.environment[name] for name in ("SECRET_KEY", *KEY_RINGS)]
+
     def query(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """Rows from the database, past the product."""
         return self.stack.query(sql, parameters)

@@ -332,6 +332,11 @@ class Person:
         if self._left:
             return
         self._left = True
+        for cookie in self.context.cookies():
+            # Both directions carry it, and the browser keeps it: nobody else does.
+            if cookie.get("name") == "session":
+                allowed = {"sent", "received", "browser storage", "browser profile"}
+                self.ground.canaries.add(f"session of {self.name}", cookie["value"], allowed=allowed)
         if self.page.url.startswith(self.ground.url):
             state = {"stored": self.stored(), "cookies": self.context.cookies()}
             count = len(list(self.ground.storage.iterdir()))

@@ -1,6 +1,8 @@
 """Name, address and the end of an account."""
 
+import json
 import secrets
+import urllib.parse
 
 from playwright.sync_api import expect
 
@@ -28,6 +30,9 @@ def test_a_new_address_changes_nothing_in_the_vault(people: People, ground: Grou
     bob.press("Change address")
     # What was typed is not lost on the way.
     bob.page.wait_for_url("**/accounts/reauthenticate/**")
+    waiting = json.dumps(bob.session.data)
+    assert new in urllib.parse.unquote(waiting)
+    assert not [secret for secret in (bob.cookie, *ground.secrets()) if secret in waiting]
     bob.prove_it()
     bob.is_told("Open the link in the mail we sent there")
     assert bob.is_signed_in()
