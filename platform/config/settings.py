@@ -222,6 +222,7 @@ SESSION_COOKIE_NAME = "__Host-session" if _https else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if _https else "csrf"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "web.views.csrf_failure"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "web.errors.ErrorReportFilter"
 X_FRAME_OPTIONS = "DENY"
 
 REST_FRAMEWORK = {

@@ -4,12 +4,14 @@ A domain raises its own subclass of DomainError; it becomes an answer here and n
 """
 
 import logging
+from collections.abc import ItemsView
 from typing import Any
 
 import psycopg
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.debug import SafeExceptionReporterFilter
 from rest_framework.exceptions import APIException, NotAuthenticated, ParseError, ValidationError
 
 logger = logging.getLogger(__name__)
@@ -82,3 +84,15 @@ def is_api(request: HttpRequest) -> bool:
 def wants_json(request: HttpRequest) -> bool:
     """Whether a page's module is asking (frontend/src/http.ts), not somebody who wants to look at a page."""
     return is_api(request) or request.headers.get("Accept") == "application/json"
+
+
+class ErrorReportFilter(SafeExceptionReporterFilter):
+    """Reports of errors, the page that development shows among them, have no variables and nothing that was sent. There
+    a secret would stand in clear, and Django hides it in production only."""
+
+    def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
+        return {}
+
+    def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: Any) -> ItemsView[str, Any]:
+        nothing: dict[str, Any] = {}
+        return nothing.items()

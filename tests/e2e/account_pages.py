@@ -68,10 +68,10 @@ def account(person: Person) -> Iterator[str]:
         ("recovery-key", "/account/recovery-key/"),
         ("reauthenticate", "/accounts/reauthenticate/"),
         ("reauthenticate-code", "/accounts/2fa/reauthenticate/"),
-        ("reauthenticate-key", "/accounts/2fa/reauthenticate/webauthn/"),
+        ("reauthenticate-key", "/accounts/2fa/webauthn/reauthenticate/"),
         ("sign-out", "/accounts/logout/"),
     ]:
-        person.visit(path)
+        assert person.visit(path).ok, path
         yield name
     person.visit("/account/recovery-key/")
     person.page.locator("[data-step=start] button[type=submit]").first.click()
