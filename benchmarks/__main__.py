@@ -1,4 +1,4 @@
-"""`python -m benchmarks [kdf | organizations | servers | wrk] [--json]`."""
+"""`python -m benchmarks [kdf | organizations | pages | servers | wrk] [--json]`."""
 
 import argparse
 import importlib.util
@@ -322,10 +322,16 @@ def kdf(options: argparse.Namespace) -> dict[str, object]:
     return {**browser_kdf.measure(options.rounds)}
 
 
+def pages(options: argparse.Namespace) -> dict[str, object]:
+    from benchmarks import pages as in_browser
+
+    return {**in_browser.measure(options.rounds)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=("claims", "kdf", "organizations", "servers", "wrk"), default="claims"
+        "what", nargs="?", choices=("claims", "kdf", "organizations", "pages", "servers", "wrk"), default="claims"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--connections", type=int, default=16)
@@ -337,6 +343,7 @@ def main() -> None:
         "claims": (claims, report.claims),
         "kdf": (kdf, report.kdf),
         "organizations": (ready, report.organizations),
+        "pages": (pages, report.pages),
         "servers": (servers, report.servers),
         "wrk": (wrk, report.wrk),
     }[options.what]

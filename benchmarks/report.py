@@ -75,6 +75,15 @@ def kdf(data: dict[str, Any]) -> str:
     return table(["the key of a password", "median ms", "most ms", "ratio to native"], rows)
 
 
+def pages(data: dict[str, Any]) -> str:
+    """Milliseconds until a page can be used on a cold cache, and the ratio to a small static file."""
+    rows = [
+        [name, f"{one['median_ms']:,.0f}", f"{one['most_ms']:,.0f}", f"{one['ratio']:.1f}"]
+        for name, one in data.items()
+    ]
+    return table(["a page can be used", "median ms", "most ms", "ratio to a static file"], rows)
+
+
 def servers(data: dict[str, Any]) -> str:
     names = list(data["servers"][0]["cases"])
     head = ["workers x threads", "MiB"]
