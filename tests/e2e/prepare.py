@@ -1,10 +1,12 @@
-"""Accounts with a password, a recovery key and a live session each, printed as JSON: run in a process of its own with
+"""Accounts with a password, a recovery key, an authenticator app and a live session each, printed as JSON: run in a process of its own with
 the ground's settings. The second is stored as carelessly as could be, for the thief to show that he would notice."""
 
 import json
 import os
 import uuid
 
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.test import Client
@@ -57,11 +59,14 @@ def _make(name: str, *, careless: bool) -> dict[str, str]:
         kdf_input=b"",
         envelope=at_rest.encrypt(settings.VAULT_AT_REST_KEYS, recovery_id.bytes, envelopes[recovery_id].encode()),
     )
+    totp_secret = generate_totp_secret()
+    app = TOTP.activate(user, totp_secret).instance
     client = Client()
     client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[0])
     if careless:
         hasher = Argon2PasswordHasher()
         User.objects.filter(pk=user.pk).update(password=hasher.encode(keys.auth_secret, os.urandom(16).hex()))
+        Authenticator.objects.filter(pk=app.pk).update(data={"secret": totp_secret})
         for unlock_id, envelope in envelopes.items():
             UnlockMethod.objects.filter(pk=unlock_id).update(envelope=envelope.encode())
     return {
@@ -69,5 +74,6 @@ def _make(name: str, *, careless: bool) -> dict[str, str]:
         "password": password,
         "recovery_key": recovery.text,
         "seed": account.seed.hex(),
+        "totp_secret": totp_secret,
         "cookie": client.cookies[settings.SESSION_COOKIE_NAME].value,
     }

@@ -1,8 +1,10 @@
 """The database alone is of no use to somebody who guesses passwords: not even a right guess can be told from others."""
 
 import base64
+import http.client
 import json
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,6 +24,7 @@ class Victim:
     password: str
     recovery_key: str
     seed: str
+    totp_secret: str
     cookie: str
 
 
@@ -68,6 +71,34 @@ def test_carelessness_would_be_noticed(dump: str, victims: tuple[Victim, Victim]
     assert thief.confirm_password(careless.email, careless.password) == PASSWORD_WAYS
     assert thief.confirm_recovery_key(careless.email, careless.recovery_key) == RECOVERY_WAYS
     assert thief.confirm_password(careless.email, careless.password + "?") == []
+
+
+def test_second_factors_are_kept_from_him(dump: str, victims: tuple[Victim, Victim], secrets: Secrets) -> None:
+    victim, careless = victims
+    assert Thief(dump).authenticator_apps(victim.email) == []
+    assert Thief(dump, secrets).authenticator_apps(victim.email) == [victim.totp_secret]
+    assert Thief(dump).authenticator_apps(careless.email) == [careless.totp_secret]
+    forms = [Canary("the secret", victim.totp_secret), Canary("its bytes", base64.b32decode(victim.totp_secret))]
+    assert Scanner(forms).scan([Haystack("dump", "pg_dump", dump.encode())]) == []
+
+
+def test_rows_of_sessions_sign_nobody_in(ground: Ground, dump: str, victims: tuple[Victim, Victim]) -> None:
+    """What stands in the table, sent as a cookie; the one that the victim has does."""
+    victim, _ = victims
+    stolen = [row["session_key"] for row in rows(dump, "public.accounts_session")]
+    assert stolen
+
+    def status(cookie: str) -> int:
+        headers = {"Cookie": f"session={cookie}", "Accept": "application/json"}
+        connection = http.client.HTTPConnection(urlsplit(ground.url).netloc, timeout=30)
+        try:
+            connection.request("GET", "/vault/bootstrap", headers=headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    assert {status(key) for key in stolen[-20:]} == {401}
+    assert status(victim.cookie) == 200
 
 
 def test_what_he_lacks_is_not_in_the_dump(ground: Ground, dump: str, victims: tuple[Victim, Victim]) -> None:

@@ -3,6 +3,7 @@ imports it; what he lacks are the keys that only the application holds."""
 
 import hashlib
 import hmac
+import json
 import re
 import uuid
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from config.env import KeyRing
 from cryptokit import at_rest
-from cryptokit.encoding import b64u_decode
+from cryptokit.encoding import b64_decode, b64u_decode, ctx
 from devstack.browser import Account, PasswordKeys, RecoveryKey, WrapError, unwrap
 from tests.e2e.leaks import Canary, Haystack, Scanner
 
 Row = dict[str, str]
+# What the secrets of second factors are bound to at rest.
+MFA_PURPOSE = ctx("mfa-secret")
 
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
@@ -90,8 +93,25 @@ class Thief:
                 return seed
         return None
 
-    def _unlock_methods(self, email: str, kinds: set[str]) -> Iterator[tuple[Row, Row]]:
+    def authenticator_apps(self, email: str) -> list[str]:
+        """What he would have to type into an app of his own to get the codes of hers."""
+        found = []
+        for row in rows(self._dump, "public.mfa_authenticator"):
+            if row["user_id"] != self._user(email)["id"] or row["type"] != "totp":
+                continue
+            stored = json.loads(row["data"])["secret"]
+            if re.fullmatch("[A-Z2-7]{16,}", stored):
+                found.append(stored)
+            elif self._secrets:
+                found.append(at_rest.decrypt(self._secrets.at_rest_keys, MFA_PURPOSE, b64_decode(stored)).decode())
+        return found
+
+    def _user(self, email: str) -> Row:
         [user] = [row for row in rows(self._dump, "public.accounts_user") if row["email"] == email]
+        return user
+
+    def _unlock_methods(self, email: str, kinds: set[str]) -> Iterator[tuple[Row, Row]]:
+        user = self._user(email)
         vaults = [row["id"] for row in rows(self._dump, "public.accounts_vault") if row["user_id"] == user["id"]]
         for method in rows(self._dump, "public.accounts_unlockmethod"):
             if method["vault_id"] in vaults and method["kind"] in kinds:
