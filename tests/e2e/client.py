@@ -117,7 +117,7 @@ class Client:
 @contextmanager
 def real_client(ground: Ground, folder: Path) -> Iterator[Client]:
     [release] = [release for release in CLIENTS if release.version == "0.4.0"]
-    url = release.url(ground.url) if hasattr(release, "url") else f"{ground.url}/api/v1"
+    url = f"{ground.url}/api/v1"
     with driver(release, url, folder) as running:
         yield Client(running, url, folder)
 
