@@ -23,11 +23,11 @@ from tenancy import tenant_scope
 
 
 def main(number: int) -> None:
-    people = [_person(f"person-{secrets.token_hex(4)}")[0] for _ in range(number)]
+    people = [person(f"person-{secrets.token_hex(4)}")[0] for _ in range(number)]
     print(json.dumps({"people": people, "team": _team(secrets.token_hex(4))}))
 
 
-def _person(name: str) -> tuple[dict[str, str], User, Account]:
+def person(name: str) -> tuple[dict[str, str], User, Account]:
     email, password, recovery_key = f"{name}@example.com", f"Über {uuid.uuid4().hex} ½", RecoveryKey()
     account, salt = Account.new(), prelogin_salt(email)
     keys = PasswordKeys.from_password(password, salt)
@@ -68,8 +68,8 @@ def _person(name: str) -> tuple[dict[str, str], User, Account]:
 
 def _team(word: str) -> dict[str, Any]:
     """An owner and an admin."""
-    owner, owner_user, owner_account = _person(f"owner-{word}")
-    admin, admin_user, admin_account = _person(f"admin-{word}")
+    owner, owner_user, owner_account = person(f"owner-{word}")
+    admin, admin_user, admin_account = person(f"admin-{word}")
     organization = create_organization(name=f"Team {word}", owner=owner_user)
     Membership.objects.create(
         organization=organization, user=admin_user, role=Membership.Role.ADMIN, confirmed_at=Now()

@@ -12,11 +12,12 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from devstack import chromium
-from tests.e2e import account_pages
+from tests.e2e import account_pages, organization_pages
 from tests.e2e.conftest import DESK, PHONE, SETTLED
 from tests.e2e.ground import Ground
 from tests.e2e.people import ARGUMENTS, People, Person
 
+ACCOUNT, ORGANIZATION = "account", "organization"
 # Each with whether she is signed in before.
 WALKS: list[tuple[Callable[[Person], Iterator[str]], bool]] = [
     (account_pages.entrance, False),
@@ -38,7 +39,13 @@ def shoot(person: Person, folder: Path, name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("parts", nargs="*", choices=[[], ACCOUNT, ORGANIZATION], help="all of them by default")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+
+    def wants(part: str) -> bool:
+        return part in (arguments.parts or (ACCOUNT, ORGANIZATION))
+
     folder.mkdir(parents=True, exist_ok=True)
     executable = chromium.find()
     assert executable, chromium.ADVICE
@@ -49,7 +56,13 @@ def main() -> None:
         playwright.chromium.launch(executable_path=executable, args=ARGUMENTS) as browser,
         People(ground, playwright.chromium, browser, executable).leaving() as people,
     ):
-        for walk, is_signed_in in WALKS:
+        if wants(ORGANIZATION):
+            scenery = organization_pages.make_scenery(ground)
+            for visit in (organization_pages.organization, organization_pages.onboarding):
+                for person, name in visit(people, scenery):
+                    shoot(person, folder, name)
+                    print(name)
+        for walk, is_signed_in in WALKS if wants(ACCOUNT) else []:
             person = people.signed_in(walk.__name__) if is_signed_in else people(walk.__name__)
             for name in walk(person):
                 shoot(person, folder, name)
