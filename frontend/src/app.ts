@@ -5,13 +5,14 @@ import { connectThemeToggle } from "./theme";
 import { connectConfirmedForm, connectDialogButtons } from "./ui/dialog";
 import { connectMenu } from "./ui/menu";
 import { connectPasswordToggle } from "./ui/password";
-import { connectTabs } from "./ui/tabs";
+import { connectTabs, scrollToCurrent } from "./ui/tabs";
 import { connectTimes } from "./ui/time";
 import { announce } from "./ui/toast";
 
 for (const button of document.querySelectorAll<HTMLButtonElement>("[data-theme-toggle]")) connectThemeToggle(button);
 for (const menu of document.querySelectorAll<HTMLDetailsElement>("details[data-menu]")) connectMenu(menu);
 for (const root of document.querySelectorAll<HTMLElement>("[data-tabs]")) connectTabs(root);
+for (const tab of document.querySelectorAll<HTMLElement>(".tabs > [aria-current]")) scrollToCurrent(tab);
 for (const form of document.querySelectorAll<HTMLFormElement>("form[data-confirm]")) connectConfirmedForm(form);
 for (const button of document.querySelectorAll<HTMLButtonElement>("[data-password-toggle]")) connectPasswordToggle(button);
 for (const list of document.querySelectorAll<HTMLElement>("[data-messages]")) announce(list.innerText);

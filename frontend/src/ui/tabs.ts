@@ -1,4 +1,4 @@
-/** Tabs of components/code_tabs.html, as the ARIA Authoring Practices describe them. */
+/** Tabs of components/code_tabs.html, as the ARIA Authoring Practices describe them; and rows of links that scroll. */
 
 import { element, uniqueId } from "./dom";
 
@@ -49,4 +49,12 @@ export function connectTabs(root: HTMLElement): void {
   root.prepend(list);
   root.classList.add("code-tabs-connected");
   select(0);
+}
+
+/** Shows the current page's link in the middle of its row, where the row is wider than the window. */
+export function scrollToCurrent(tab: HTMLElement): void {
+  const row = tab.parentElement;
+  if (!row) return;
+  const [around, inside] = [row.getBoundingClientRect(), tab.getBoundingClientRect()];
+  row.scrollLeft += inside.left + inside.width / 2 - (around.left + around.width / 2);
 }
