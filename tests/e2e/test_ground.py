@@ -81,7 +81,7 @@ def test_problems_of_a_page_are_noticed(people: People) -> None:
 
 
 def test_what_is_stored_is_seen_and_kept(people: People, ground: Ground) -> None:
-    alice = people("alice", profile=True)
+    alice = people("keeper", profile=True)
     alice.visit("/")
     alice.page.evaluate(
         """async () => {
@@ -104,7 +104,7 @@ def test_what_is_stored_is_seen_and_kept(people: People, ground: Ground) -> None
     alice.leave()
     kept = max(ground.storage.iterdir())
     assert json.loads(kept.read_text())["stored"] == stored
-    assert any(path.is_file() for path in (ground.profiles / "alice").rglob("*"))
+    assert any(path.is_file() for path in (ground.profiles / "keeper").rglob("*"))
 
 
 def test_mail_goes_out_as_in_production(ground: Ground) -> None:
