@@ -291,10 +291,11 @@ def test_archived_and_deleted(people: People, team: Team, client: Client) -> Non
     owner.visit(f"{project.base}settings/")
     owner.press("Archive the project")
     project.confirm("Archive")
+    project.sees_message("This project is archived")
     owner.visit(f"{project.base}settings/")
     owner.page.get_by_label("Type the project’s name to delete it").fill("Short lived")
     owner.press("Delete for good")
     project.confirm("Delete for good")
-    owner.page.wait_for_url(f"**/o/{team.organization_id}/**")
+    project.sees_message("was deleted")
     assert owner.visit(project.base).status == 404
     assert "No project found" in client.refusal(key, "openai")

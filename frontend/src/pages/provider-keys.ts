@@ -73,17 +73,31 @@ async function refresh(): Promise<void> {
 
 // --- The list ---
 
+function currentRows(): Row[] {
+  return rows.filter((row) => row.archived_at === null);
+}
+
 function render(): void {
-  const current = rows.filter((row) => row.archived_at === null);
+  const current = currentRows();
   const archived = rows.filter((row) => row.archived_at !== null);
+  const wasOpen = list.querySelector<HTMLDetailsElement>("details")?.open ?? false;
   list.replaceChildren(
     ...[
-      current.length > 0 ? sealSummary(current) : null,
+      element("div", { class: "empty:hidden", "data-seal-summary": true }),
       current.length > 0 ? table(current) : emptyState(),
-      archived.length > 0 && archive(archived),
+      archived.length > 0 && archive(archived, wasOpen),
     ].filter((part) => part instanceof Node),
   );
+  renderSeals();
   connectTimes(list);
+}
+
+/** What is known of the seals, in the list as it stands: a check ends while people are at work in it. */
+function renderSeals(): void {
+  const current = currentRows();
+  const summary = current.length > 0 ? sealSummary(current) : null;
+  required(list, "[data-seal-summary]").replaceChildren(...(summary ? [summary] : []));
+  for (const row of current) required(list, `[data-seal="${row.id}"]`).replaceChildren(sealBadge(row));
 }
 
 function emptyState(): HTMLElement {
@@ -138,7 +152,7 @@ function tableRow(row: Row): HTMLElement {
       element("span", { class: "cell-main" }, label),
       row.is_empty ? element("span", { class: "cell-note" }, "no key needed") : label !== name && element("span", { class: "cell-note" }, name),
     ),
-    element("td", { "data-label": "Seal" }, sealBadge(row)),
+    element("td", { "data-label": "Seal", "data-seal": row.id }),
     element(
       "td",
       { "data-label": "Changed" },
@@ -156,10 +170,10 @@ function tableRow(row: Row): HTMLElement {
   );
 }
 
-function archive(archived: Row[]): HTMLElement {
+function archive(archived: Row[], open: boolean): HTMLElement {
   return element(
     "details",
-    { class: "card archived-keys" },
+    { class: "card archived-keys", open },
     element("summary", { class: "card-header" }, element("span", { class: "card-title" }, `Archived (${archived.length})`)),
     element(
       "ul",
@@ -180,7 +194,7 @@ function archive(archived: Row[]): HTMLElement {
             { class: "actions" },
             data.may_keep && button("Restore", () => restore(row), "button-secondary button-small", `Restore the ${label} key`),
             data.may_reveal && !row.is_empty && button("Reveal", () => reveal(row), "button-quiet button-small", `Reveal the ${label} key`),
-            data.may_keep && button("Delete for good", () => remove(row), "button-quiet button-small", `Delete the ${label} key for good`),
+            data.may_keep && button("Delete for good", () => remove(row), "button-quiet button-small", `Delete for good: the ${label} key`),
           ),
         );
       }),
@@ -282,7 +296,7 @@ async function checkWith(account: Account): Promise<void> {
     .filter((row) => row.archived_at === null)
     .map((row): [string, Seal[]] => [row.id, checkSeals(row, seals, signers, keyset, trust.store, account)]);
   checked = new Map(found);
-  render();
+  renderSeals();
 }
 
 // --- Adding and replacing ---
@@ -497,11 +511,11 @@ async function remove(row: Row): Promise<void> {
     "div",
     { class: "stack stack-tight" },
     element("p", {}, "What is sealed here is deleted, for every member, and can’t be brought back. Past calls keep their place in the ledger."),
-    element(
-      "p",
-      {},
-      clients.length > 0 ? "Programs that used it lately, and get no key from their next start on:" : "No program of this project used it lately.",
-    ),
+    clients.length > 0
+      ? element("p", {}, "Programs that used it lately, and get no key from their next start on:")
+      : row.last_used_at
+        ? element("p", {}, "A program fetched it ", time(row.last_used_at), ", and gets no key from its next start on.")
+        : element("p", {}, "No program has fetched it."),
     clients.length > 0 &&
       element(
         "ul",
@@ -530,5 +544,5 @@ void check();
 document.addEventListener(UNLOCKED, () => void check());
 onLock(() => {
   checked = null;
-  render();
+  renderSeals();
 });
