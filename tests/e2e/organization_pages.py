@@ -43,8 +43,6 @@ def organization(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Pers
         ("organization-deleting", f"/o/{scenery['leaving_id']}/deleting/"),
         ("connect", f"/welcome/{scenery['organization_id']}/projects/{projects['full']}/connect/"),
         ("not-found-signed-in", f"{base}nowhere/"),
-        ("invitation-other", f"/invitations/{scenery['people']['invitation']}/"),
-        ("invitation-expired", f"/invitations/{scenery['people']['expired']}/"),
     ]:
         owner.visit(path)
         yield owner, name
@@ -142,5 +140,6 @@ def onboarding(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person
     invited = people.signed_in("visitor", Resident(**scenery["people"]["visitor"]))
     invited.visit("/o/")
     yield invited, "organizations-none"
-    invited.visit(f"/invitations/{scenery['people']['invitation']}/")
-    yield invited, "invitation"
+    for name in ("invitation", "other", "expired"):
+        invited.visit(f"/invitations/{scenery['people'][name]}/")
+        yield invited, "invitation" if name == "invitation" else f"invitation-{name}"

@@ -3,6 +3,7 @@ JSON; run in a process of its own with the ground's settings."""
 
 import json
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -135,7 +136,7 @@ def _projects(workspace: Workspace) -> dict[str, str]:
     return ids
 
 
-def _members(workspace: Workspace, staff: list[tuple[Member, str]], word: str) -> dict[str, Any]:
+def _members(workspace: Workspace, staff: Sequence[tuple[Member, str]], word: str) -> dict[str, Any]:
     organization, owner = workspace.organization, workspace.owner
     acting = Membership.objects.select_related("user__vault").get(organization=organization, user=owner.user)
     now = timezone.now()
@@ -151,12 +152,9 @@ def _members(workspace: Workspace, staff: list[tuple[Member, str]], word: str) -
     envelope = gone.account.self_grant(organization.id, project.id, 1, ProjectKeyPair())
     store_self_grant(project=project, generation=1, vault=gone.user.vault, envelope=envelope)
     remove_member(actor=acting, membership_id=left.pk)
-    for address, role in [
-        ("grace.hopper@a-company-with-a-remarkably-long-domain-name.example.com", Role.DEVELOPER),
-        (f"new.{word}@example.com", Role.VIEWER),
-        (f"late.{word}@example.com", Role.ADMIN),
-    ]:
-        sent = invite(actor=acting, email=address, role=role)
-    Invitation.objects.filter(pk=sent.invitation.pk).update(expires_at=now - timedelta(days=1))
+    address = "grace.hopper@a-company-with-a-remarkably-long-domain-name.example.com"
+    other = invite(actor=acting, email=address, role=Role.DEVELOPER)
+    late = invite(actor=acting, email=f"late.{word}@example.com", role=Role.ADMIN)
+    Invitation.objects.filter(pk=late.invitation.pk).update(expires_at=now - timedelta(days=1))
     visitor = invite(actor=acting, email=f"visitor.{word}@example.com", role=Role.VIEWER)
-    return {"invitation": visitor.token, "expired": sent.token}
+    return {"invitation": visitor.token, "expired": late.token, "other": other.token}

@@ -449,7 +449,7 @@ function showWizard(account: Account, trust: Trust, draft: Draft): void {
     element(
       "p",
       {},
-      `Your browser makes a new key and seals ${counted(sealed, "provider key")} for it. ` +
+      `Your browser makes a new key${sealed > 0 ? ` and seals ${counted(sealed, "provider key")} for it` : ""}. ` +
         "The old key and the new one work side by side for the time you choose.",
     ),
     overlapField("How long does the old key go on?", OVERLAPS, page.rotationRequired ? DAY : 72 * HOUR),
