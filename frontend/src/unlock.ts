@@ -241,13 +241,17 @@ function resume(boot: Bootstrap): Promise<Account | null> {
       const share = b64uDecode(boot.share);
       await followIdleMinutes(boot);
       const method = currentMethod(boot, "password");
-      const kek = await session.takePendingKek(share);
-      if (kek && method) {
+      const kek = await session.pendingKek(share);
+      if (kek) {
         try {
-          const account = openMethod(boot, method, kek);
-          await session.storeSeed(share, account);
-          return account;
+          if (method) {
+            const account = openMethod(boot, method, kek);
+            await session.storeSeed(share, account);
+            return account;
+          }
+          await session.dropPendingKek();
         } catch (error) {
+          await session.dropPendingKek();
           // Of another password: it was changed since.
           if (!(error instanceof EnvelopeError)) throw error;
         } finally {

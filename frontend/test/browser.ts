@@ -38,8 +38,8 @@ const vault = {
     worker: (url: string) => new Worker(url) && null,
   },
   storePendingKek: (share: string, kek: string) => session.storePendingKek(unhex(share), unhex(kek)),
-  async takePendingKek(share: string) {
-    const kek = await session.takePendingKek(unhex(share));
+  async pendingKek(share: string) {
+    const kek = await session.pendingKek(unhex(share));
     return kek && hex(kek);
   },
   storeSeed: (share: string, vaultId: string, akv: number, seed: string) =>

@@ -44,22 +44,33 @@ export async function storePendingKek(share: Bytes, kek: Uint8Array): Promise<vo
   await write("kek", { envelope, deadline: Date.now() + PENDING_MS } satisfies PendingKek);
 }
 
-/** Takes it out, once; null if there is none, it waited too long, or it was another session's. */
-export async function takePendingKek(share: Bytes): Promise<Bytes | null> {
-  const record = await transact("readwrite", (store) => {
-    const found = store.get("kek");
-    store.delete("kek");
-    return found as IDBRequest<PendingKek | undefined>;
-  });
-  if (!record || record.deadline <= Date.now()) return null;
-  return opened(await unlockKey(share), pendingContext(), record.envelope);
+/**
+ * That key; null if there is none, it waited too long, or it is another session's.
+ *
+ * It stays until `storeSeed` puts the account in its place: people leave a page before it has done so.
+ */
+export async function pendingKek(share: Bytes): Promise<Bytes | null> {
+  const record = await read<PendingKek>("kek");
+  if (!record) return null;
+  const kek = record.deadline > Date.now() ? opened(await unlockKey(share), pendingContext(), record.envelope) : null;
+  if (!kek) await dropPendingKek();
+  return kek;
 }
 
-/** Keeps the unlocked account until nobody touched a page for the idle time. */
+/** Deletes it: it opens nothing. */
+export async function dropPendingKek(): Promise<void> {
+  await transact("readwrite", (store) => store.delete("kek"));
+}
+
+/** Keeps the unlocked account until nobody touched a page for the idle time. A key that waited has done its work. */
 export async function storeSeed(share: Bytes, account: Account): Promise<void> {
   const { vaultId, akv, seed } = account;
   const envelope = wrap(await unlockKey(share), seedContext(vaultId, akv), seed);
-  await write("seed", { envelope, vaultId, akv, deadline: Date.now() + (await idleMs()) } satisfies CachedSeed);
+  const record = { envelope, vaultId, akv, deadline: Date.now() + (await idleMs()) } satisfies CachedSeed;
+  await transact("readwrite", (store) => {
+    store.delete("kek");
+    return store.put(record, "seed");
+  });
 }
 
 /** The account if it is unlocked here, in this session; null if it has to be unlocked first. Counts as activity. */
