@@ -130,7 +130,7 @@ def rotate(*, project: Project, actor: Membership, rotation: Rotation) -> Projec
     Box.objects.bulk_create(boxes)
     store_self_grant(project=project, generation=key.generation, vault=signer, envelope=rotation.self_grant)
     store_grants(sender=signer.user, grants=rotation.grants)
-    _settle_requirement(project, head.generation)
+    _note_given_up(project, head.generation)
     if not rotation.overlap:
         _retire(project, head)
     bump_keyset(project)
@@ -194,7 +194,7 @@ def roll_back(*, project: Project, actor: Membership, generation: int, overlap: 
     entry.status, entry.retire_at = Status.ACTIVE, None
     entry.save(update_fields=["status", "retire_at"])
     reason = project.keys.values_list("given_up_reason", flat=True).get(generation=generation)
-    if reason:
+    if reason and project.rotation_required_since is None:
         # Whoever should not have it any more has it again.
         project.rotation_required_since, project.rotation_required_reason = timezone.now(), reason
         project.save(update_fields=["rotation_required_since", "rotation_required_reason"])
@@ -333,7 +333,7 @@ def adopt(
                 other.save(update_fields=["retire_at"])
         bump_keyset(project)
     store_self_grant(project=project, generation=generation, vault=vault, envelope=self_grant)
-    _settle_adopted(project, key, entry)
+    _note_adopted(project, key, entry)
     record(
         "project_key.adopted", actor=actor.user, subject=label(project), project_id=project.id, generation=generation
     )
@@ -495,21 +495,24 @@ def _record_retired(project: Project, generation: int, actor: User | None) -> No
     record("project_key.retired", actor=actor, subject=label(project), project_id=project.id, generation=generation)
 
 
-def _settle_requirement(project: Project, given_up: int) -> None:
-    """The demand to rotate is met; the generation that was given up keeps the reason, should it come back."""
-    if project.rotation_required_since is None:
-        return
-    project.keys.filter(generation=given_up).update(given_up_reason=project.rotation_required_reason)
-    project.rotation_required_since, project.rotation_required_reason = None, ""
-    project.save(update_fields=["rotation_required_since", "rotation_required_reason"])
+def is_required(project: Project) -> bool:
+    """Whether somebody lost access to the project's keys and no key was made since."""
+    since = project.rotation_required_since
+    return since is not None and not project.keys.filter(created_at__gt=since).exists()
 
 
-def _settle_adopted(project: Project, key: ProjectKey, entry: ProjectKeyEntry) -> None:
-    """A key from the command line meets the demand when it was made after it arose, and is the head."""
+def _note_given_up(project: Project, generation: int) -> None:
+    """The generation that was given up keeps the demand's reason, should it come back. The demand itself is met when the
+    old key has ended and the provider keys are replaced: the checklist after a removal looks (apps/members)."""
+    if project.rotation_required_since is not None:
+        project.keys.filter(generation=generation).update(given_up_reason=project.rotation_required_reason)
+
+
+def _note_adopted(project: Project, key: ProjectKey, entry: ProjectKeyEntry) -> None:
+    """A key from the command line that was made after a demand arose, and is the head, gives up the one before it."""
     since = project.rotation_required_since
     if since is None or entry.status != Status.ACTIVE or key.created_at <= since:
         return
-    given_up = (
-        project.keys.filter(public_key=bytes(key.previous_public_key)).values_list("generation", flat=True).first()
-    )
-    _settle_requirement(project, given_up or 0)
+    previous = project.keys.filter(public_key=bytes(key.previous_public_key)).first()
+    if previous is not None:
+        _note_given_up(project, previous.generation)

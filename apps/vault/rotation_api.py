@@ -121,7 +121,7 @@ def key_page(request: MemberRequest, project_id: uuid.UUID) -> HttpResponse:
         "mayCreate": Ability.MANAGE in ABILITIES[membership.role] and rotation.may_hold(project, membership),
         "mayHold": rotation.may_hold(project, membership),
         "mayKeep": rotation.may_keep(project, membership),
-        "rotationRequired": project.rotation_required_since is not None,
+        "rotationRequired": rotation.is_required(project),
         "members": f"/o/{request.organization.id}/members/",
     }
     return render_project_page(request, "projects/key.html", project, {"page": page})

@@ -132,7 +132,9 @@ class Project:
             self.person.ground.canaries.add(f"{label} key", value)
 
     def provider_row(self, label: str) -> Locator:
-        return self.page.get_by_role("row").filter(has=self.page.get_by_role("rowheader", name=re.compile(rf"^{label}")))
+        return self.page.get_by_role("row").filter(
+            has=self.page.get_by_role("rowheader", name=re.compile(rf"^{label}"))
+        )
 
     def open_more(self, label: str) -> Locator:
         self.person.press(f"More about the {label} key")

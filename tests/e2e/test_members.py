@@ -237,15 +237,15 @@ def test_a_removed_member_reaches_nothing(
     for provider, state in [("openai", "replaced since"), ("mistral", "not replaced")]:
         expect(owner.page.get_by_role("listitem").filter(has_text=provider).last).to_contain_text(state)
     axe(owner.page)
-    project.open_provider_keys()
-    project.replace_provider_key("Mistral", values["Mistral"] + "2")
-    project.sees_message("The Mistral key is replaced.")
-    # With the old key he would still get what was replaced.
+    # Until the old key ends, he gets what is replaced, too.
+    assert client.fetch(old, "openai") == values["OpenAI"] + "2"
+    new = project.rotate(team.admin.email, overlap="It ends at once")
+    assert "No project found" in client.refusal(old, "openai")
+    # What he could read before is still good at its provider.
     project.open_provider_keys()
     expect(banner).to_be_visible()
-    assert client.fetch(old, "mistral") == values["Mistral"] + "2"
-    new = project.rotate(team.admin.email, overlap="It ends at once")
-    assert "No project found" in client.refusal(old, "mistral")
+    project.replace_provider_key("Mistral", values["Mistral"] + "2")
+    project.sees_message("The Mistral key is replaced.")
     project.open_provider_keys()
     expect(banner).to_have_count(0)
     owner.visit(checklist)

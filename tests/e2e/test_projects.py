@@ -13,7 +13,15 @@ from devstack.browser import ProjectKeyPair
 from tests.e2e.client import Client, add_any_llm_key, real_client
 from tests.e2e.ground import Ground, Team
 from tests.e2e.people import People
-from tests.e2e.project_pages import Project, fingerprint_in, fingerprint_known, in_schema, make_project, project_of, set_key_from_cli
+from tests.e2e.project_pages import (
+    Project,
+    fingerprint_in,
+    fingerprint_known,
+    in_schema,
+    make_project,
+    project_of,
+    set_key_from_cli,
+)
 
 
 @pytest.fixture(scope="module")

@@ -27,9 +27,7 @@ def secret(provider: str) -> str:
     return f"{provider}-{secrets.token_urlsafe(24)}"
 
 
-def test_the_life_of_a_provider_key(
-    people: People, team: Team, client: Client, axe: Callable[[Page], None]
-) -> None:
+def test_the_life_of_a_provider_key(people: People, team: Team, client: Client, axe: Callable[[Page], None]) -> None:
     owner = people.signed_in("owner", team.owner)
     project = make_project(owner, team.organization_id, "Assistant")
     project.open_provider_keys()

@@ -353,7 +353,7 @@ def test_a_key_whose_time_is_over_can_not_come_back(ring: KeyRing, alice: Member
         rotation.extend(project=ring.project, actor=actor, generation=1, overlap=HOUR)
 
 
-def test_rotating_meets_the_demand_to_rotate_and_rolling_back_brings_it_back(ring: KeyRing, alice: Member) -> None:
+def test_a_demand_to_rotate_outlives_the_rotation_and_comes_back_with_the_old_key(ring: KeyRing, alice: Member) -> None:
     def demand() -> tuple[bool, str]:
         project = Project.objects.get(id=ring.project.id)
         return project.rotation_required_since is not None, project.rotation_required_reason
@@ -362,7 +362,9 @@ def test_rotating_meets_the_demand_to_rotate_and_rolling_back_brings_it_back(rin
         rotation_required_since=timezone.now(), rotation_required_reason="Bob left."
     )
     ring.rotate(alice)
-    assert demand() == (False, "")
+    # The old key still opens everything, and what it opened may have been copied.
+    assert demand() == (True, "Bob left.")
+    Project.objects.filter(id=ring.project.id).update(rotation_required_since=None, rotation_required_reason="")
     rotation.roll_back(project=ring.project, actor=ring.membership(alice), generation=1, overlap=HOUR)
     assert demand() == (True, "Bob left.")
 
@@ -543,7 +545,8 @@ def test_adopting_signs_for_the_key_and_starts_the_clock(ring: KeyRing, alice: M
     key = ProjectKey.objects.get(project=ring.project, generation=2)
     assert (key.kid, key.signed_by_vault) == (ring.pairs[2].kid, alice.account.vault_id)
     assert Grant.objects.filter(project=ring.project, generation=2, recipient_vault=alice.account.vault_id).exists()
-    assert Project.objects.get(id=ring.project.id).rotation_required_since is None
+    # The key before it was given up for a reason, which comes back with it.
+    assert ProjectKey.objects.get(project=ring.project, generation=1).given_up_reason == "Bob left."
 
 
 def test_adopting_after_grants_were_lost_changes_nothing_of_the_key(ring: KeyRing, alice: Member) -> None:
