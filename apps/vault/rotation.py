@@ -502,8 +502,10 @@ def is_required(project: Project) -> bool:
 
 
 def _note_given_up(project: Project, generation: int) -> None:
-    """The generation that was given up keeps the demand's reason, should it come back. The demand itself is met when the
-    old key has ended and the provider keys are replaced: the checklist after a removal looks (apps/members)."""
+    """The generation that was given up keeps the demand's reason, should it come back.
+
+    The demand is met when the old key has ended and provider keys are replaced: the checklist looks (apps/members).
+    """
     if project.rotation_required_since is not None:
         project.keys.filter(generation=generation).update(given_up_reason=project.rotation_required_reason)
 
