@@ -1,5 +1,4 @@
-"""A ground for what people do with accounts, another for what teams do, each with its tests one after the other in one
-process; on each the leak scan comes last."""
+"""One ground for all tests of this folder, run one after the other by one process; the leak scan comes last."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from tests.e2e.people import ARGUMENTS, People
 
 HERE = Path(__file__).parent
 LAST = "test_leaks.py"
-TEAMS = ("test_members", "test_onboarding", "test_organizations", "test_projects")
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 PHONE, DESK = 390, 1440
 # The theme has reached everything, and nothing is half-way to where it goes.
@@ -25,11 +23,7 @@ SETTLED = """async () => {
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """By its module; a test that looks at both grounds has the ground's name as the parameter `part`."""
-    assert isinstance(item, pytest.Function)
-    own = "teams" if item.path.name.startswith(TEAMS) else "accounts"
-    part = item.callspec.params.get("part", own) if hasattr(item, "callspec") else own
-    item.add_marker(pytest.mark.xdist_group(f"e2e-{part}"))
+    item.add_marker(pytest.mark.xdist_group("e2e"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

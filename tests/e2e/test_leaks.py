@@ -221,11 +221,10 @@ def test_the_dump_is_one_that_a_thief_could_restore(ground: Ground) -> None:
     assert "PostgreSQL database dump complete" in dump
 
 
-@pytest.mark.parametrize("part", ["accounts", "teams"])
-def test_nothing_leaked(ground: Ground, people: People, part: str) -> None:
-    """Of all that the tests on this ground did before: they told the ground what must not be anywhere. One more person,
+def test_nothing_leaked(ground: Ground, people: People) -> None:
+    """Of all that the tests of this folder did before: they told the ground what must not be anywhere. One more person,
     with a browser that writes to disk, so that there is something to find when this test runs alone."""
-    last = people(f"last-{part}", profile=True)
+    last = people("last", profile=True)
     last.join()
     last.lock()
     last.unlock()
