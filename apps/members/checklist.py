@@ -13,7 +13,7 @@ from apps.accounts.models import User
 from apps.audit.services import record
 from apps.projects.models import Client, Project
 from apps.projects.selectors import key_entries
-from apps.vault.grants import called
+from apps.projects.services import label
 from apps.vault.models import Box, ProviderKey
 
 
@@ -95,7 +95,7 @@ def mark_done(*, project: Project, actor: User) -> bool:
     record(
         "project.rotation_dismissed",
         actor=actor,
-        subject=called(current),
+        subject=label(current),
         project_id=current.id,
         rotated=left.is_key_done,
         providers=[exposed.provider_key.provider for exposed in left.provider_keys if not exposed.is_replaced],

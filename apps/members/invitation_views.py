@@ -12,12 +12,13 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from apps.accounts.adapter import INVITATION
 from apps.accounts.models import User
 from apps.members import selectors, services
 from apps.members.selectors import InvitationState, invitation_state
 from apps.organizations.models import Membership
 from apps.organizations.roles import DESCRIPTIONS, KEY_HOLDERS
-from apps.organizations.views import INVITATION, remember_invitation
+from apps.organizations.views import remember_invitation
 
 
 @never_cache

@@ -11,11 +11,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
 from apps.accounts.access import PersonRequest, signed_in_view
+from apps.accounts.adapter import INVITATION
 from apps.accounts.selectors import recovery_status
 from apps.onboarding.selectors import STEPS, Step, current_step, first_call, is_new, own_organization
 from apps.organizations.access import MemberRequest, organization_view
 from apps.organizations.roles import ABILITIES, Ability
-from apps.organizations.views import INVITATION
 from apps.projects.forms import ProjectForm
 from apps.projects.models import Project
 from apps.projects.selectors import access_project

@@ -8,15 +8,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.accounts.access import PersonRequest, signed_in_view
+from apps.accounts.adapter import INVITATION
 from apps.organizations import selectors, services
 from apps.organizations.access import LAST_ORGANIZATION, MemberRequest, check_ability, organization_view
 from apps.organizations.forms import NameForm, SettingsForm
 from apps.organizations.models import Membership
 from apps.organizations.roles import ABILITIES, Ability
 from apps.organizations.zones import ZONES
-
-# In the session: the token of an invitation that somebody followed before they were signed in.
-INVITATION = "invitation"
 
 
 @require_GET

@@ -6,7 +6,6 @@ import msgspec
 from django.http import HttpResponse
 from django.views.decorators.http import require_GET, require_POST
 
-from apps.accounts.models import Vault
 from apps.accounts.reauthentication import require_recent
 from apps.ledger.selectors import recent_clients
 from apps.organizations.access import MemberRequest, organization_view
@@ -15,7 +14,7 @@ from apps.projects.models import Project
 from apps.projects.selectors import access_project
 from apps.vault import selectors, services
 from apps.vault.keyset import identity_of
-from apps.vault.services import NoGrantError, SignedBox, VaultError
+from apps.vault.services import NoGrantError, SignedBox, VaultError, require_vault
 from cryptokit.encoding import b64_decode
 from web.api import json_response, read_json
 
@@ -78,7 +77,7 @@ def add(request: MemberRequest, project_id: uuid.UUID) -> HttpResponse:
     body = read_json(request, NewProviderKey)
     project = access_project(project_id)
     boxes = [box.signed_box() for box in body.boxes]
-    services.add_provider_key(project=project, provider=body.provider, boxes=boxes, signer=_vault(request))
+    services.add_provider_key(project=project, provider=body.provider, boxes=boxes, signer=require_vault(request.user))
     return _rows(project, status=201)
 
 
@@ -90,7 +89,10 @@ def replace(request: MemberRequest, project_id: uuid.UUID, provider_key_id: uuid
     provider_key = selectors.access_provider_key(project_id, provider_key_id)
     boxes = [box.signed_box() for box in body.boxes]
     services.replace_provider_key(
-        provider_key=provider_key, expected_version=body.expected_version, boxes=boxes, signer=_vault(request)
+        provider_key=provider_key,
+        expected_version=body.expected_version,
+        boxes=boxes,
+        signer=require_vault(request.user),
     )
     return _rows(provider_key.project)
 
@@ -103,7 +105,7 @@ def archive(request: MemberRequest, project_id: uuid.UUID, provider_key_id: uuid
     provider_key = selectors.access_provider_key(project_id, provider_key_id)
     _check_keeps(request, provider_key.project)
     services.archive_provider_key(
-        provider_key=provider_key, expected_version=body.expected_version, actor=_vault(request)
+        provider_key=provider_key, expected_version=body.expected_version, actor=require_vault(request.user)
     )
     return _rows(provider_key.project)
 
@@ -116,7 +118,7 @@ def restore(request: MemberRequest, project_id: uuid.UUID, provider_key_id: uuid
     provider_key = selectors.access_provider_key(project_id, provider_key_id)
     _check_keeps(request, provider_key.project)
     services.restore_provider_key(
-        provider_key=provider_key, expected_version=body.expected_version, actor=_vault(request)
+        provider_key=provider_key, expected_version=body.expected_version, actor=require_vault(request.user)
     )
     return _rows(provider_key.project)
 
@@ -132,7 +134,7 @@ def delete(request: MemberRequest, project_id: uuid.UUID, provider_key_id: uuid.
         raise VaultError(f"Type {provider_key.provider} to delete its key.")
     require_recent(request)
     services.delete_provider_key(
-        provider_key=provider_key, expected_version=body.expected_version, actor=_vault(request)
+        provider_key=provider_key, expected_version=body.expected_version, actor=require_vault(request.user)
     )
     return _rows(provider_key.project)
 
@@ -146,7 +148,7 @@ def reveal(request: MemberRequest, project_id: uuid.UUID, provider_key_id: uuid.
     """
     require_recent(request)
     provider_key = selectors.access_provider_key(project_id, provider_key_id)
-    box = services.release_box(provider_key=provider_key, vault=_vault(request))
+    box = services.release_box(provider_key=provider_key, vault=require_vault(request.user))
     return json_response({"generation": box.generation, "sealed": box.sealed, "version": provider_key.version})
 
 
@@ -163,14 +165,9 @@ def _rows(project: Project, status: int = 200) -> HttpResponse:
     return json_response({"provider_keys": selectors.provider_keys(project)}, status=status)
 
 
-def _vault(request: MemberRequest) -> Vault:
-    try:
-        return request.user.vault
-    except Vault.DoesNotExist:
-        raise VaultError("Your account has no vault yet. Set one up under Account.") from None
-
-
 def _check_keeps(request: MemberRequest, project: Project) -> None:
     """Developers keep the projects whose keys they hold; owners and admins keep all."""
-    if request.membership.role not in HOLDERS_OF_ALL and not selectors.holds_grant(project, _vault(request)):
+    if request.membership.role not in HOLDERS_OF_ALL and not selectors.holds_grant(
+        project, require_vault(request.user)
+    ):
         raise NoGrantError("You don't hold this project's keys. Ask an owner or admin.")

@@ -23,10 +23,10 @@ from apps.organizations.access import NotAllowedError, check_ability
 from apps.organizations.models import Membership
 from apps.organizations.roles import HOLDERS_OF_ALL, KEY_HOLDERS, Ability
 from apps.projects.models import Project, ProjectKey, ProjectMember
+from apps.projects.services import label, organization_id
 from apps.vault.models import Grant
 from cryptokit import statements
 from cryptokit.envelopes import is_grant_signed
-from tenancy import require_scope
 from web.errors import DomainError
 
 # How much of a reason fits into a project's row.
@@ -71,23 +71,12 @@ def vault_of(user: User) -> Vault | None:
     return vault
 
 
-def _organization_id() -> uuid.UUID:
-    organization_id = require_scope().tenant_id
-    assert organization_id is not None
-    return organization_id
-
-
-def called(project: Project) -> str:
-    """A project as the trail names it."""
-    return f"{project.name} ({project.environment})"
-
-
 def all_live_keys() -> list[ProjectKey]:
     """The generations that open something, of projects that are not archived, by project; `project` is loaded."""
     live = set(
         ProjectKeyEntry.objects.filter(
             Q(retire_at=None) | Q(retire_at__gt=Now()),
-            organization_id=_organization_id(),
+            organization_id=organization_id(),
             status__in=ProjectKeyEntry.LIVE,
         ).values_list("project_id", "generation")
     )
@@ -103,7 +92,7 @@ def holdings(memberships: Iterable[Membership] | None = None) -> list[Holding]:
     """Every key that each member (all of them unless given, `user__vault` loaded) is to hold, by member."""
     if memberships is None:
         memberships = (
-            Membership.objects.select_related("user__vault").filter(organization_id=_organization_id()).order_by("pk")
+            Membership.objects.select_related("user__vault").filter(organization_id=organization_id()).order_by("pk")
         )
     holders = [membership for membership in memberships if membership.role in KEY_HOLDERS]
     keys = all_live_keys()
@@ -136,7 +125,7 @@ def recipients(project: Project) -> list[Membership]:
         Membership.objects.select_related("user__vault")
         .filter(
             Q(role__in=HOLDERS_OF_ALL) | Q(role=Membership.Role.DEVELOPER, user_id__in=list(added)),
-            organization_id=_organization_id(),
+            organization_id=organization_id(),
             confirmed_at__isnull=False,
         )
         .order_by("pk")
@@ -150,7 +139,7 @@ def lock_members(users: Iterable[uuid.UUID] | None = None) -> dict[uuid.UUID, Me
     memberships = (
         Membership.objects.select_for_update(of=("self",))
         .select_related("user__vault", "organization")
-        .filter(organization_id=_organization_id())
+        .filter(organization_id=organization_id())
         .order_by("pk")
     )
     if users is not None:
@@ -172,7 +161,7 @@ def store_grants(*, sender: User, grants: Sequence[SealedGrant]) -> None:
     recipient's role or projects don't allow them the key; RecipientChangedError where the recipient left, or made new
     keys; NotAllowedError where the sender doesn't hold the key themselves. Then nothing is stored.
     """
-    organization_id = _organization_id()
+    own_organization = organization_id()
     lock_projects({grant.project_id for grant in grants})
     owners = dict(Vault.objects.filter(id__in={grant.recipient_vault for grant in grants}).values_list("id", "user_id"))
     members = lock_members({*owners.values(), sender.id})
@@ -209,7 +198,7 @@ def store_grants(*, sender: User, grants: Sequence[SealedGrant]) -> None:
         if (key.project_id, key.generation, own.id, own.account_key_version) not in existing:
             raise NotAllowedError(f"You don't hold the keys of {key.project}, so you can't hand them on.")
         context = statements.grant_context(
-            organization_id,
+            own_organization,
             key.project_id,
             key.generation,
             bytes(key.public_key),
@@ -285,7 +274,7 @@ def confirm_member(
         record(
             "grant.given",
             actor=sender.user,
-            subject=called(project),
+            subject=label(project),
             project_id=project.id,
             recipient=recipient.user.email,
         )
@@ -311,7 +300,7 @@ def delete_grants_of(
     affected = [project for project in projects if project.id in held]
     for project in affected:
         require_rotation(project, reason)
-        record("grant.taken", actor=actor, subject=called(project), project_id=project.id, recipient=user.email)
+        record("grant.taken", actor=actor, subject=label(project), project_id=project.id, recipient=user.email)
     return affected
 
 

@@ -7,7 +7,6 @@ import msgspec
 from django.http import HttpResponse
 from django.views.decorators.http import require_GET, require_POST
 
-from apps.accounts.models import Vault
 from apps.accounts.reauthentication import require_recent
 from apps.directory import candidates
 from apps.organizations.access import MemberRequest, organization_view
@@ -20,7 +19,7 @@ from apps.vault.grants import SealedGrant, recipients
 from apps.vault.keyset import identity_of, keyset
 from apps.vault.models import Box, ProviderKey
 from apps.vault.rotation import ResealedKey, Rotation, RotationError
-from apps.vault.services import SignedBox, VaultError
+from apps.vault.services import SignedBox, require_vault
 from cryptokit.encoding import b64_decode
 from web.api import json_response, read_json
 
@@ -143,7 +142,7 @@ def rotation_view(request: MemberRequest, project_id: uuid.UUID) -> HttpResponse
     `sealed` is the head's box, else null; recipients are the other members that are to hold the keys.
     """
     project = access_project(project_id)
-    vault = _vault(request)
+    vault = require_vault(request.user)
     found = keyset(project, vault)
     head = next((each["generation"] for each in found["generations"] if each["status"] != "retiring"), 0)
     boxes = dict(
@@ -190,7 +189,7 @@ def create(request: MemberRequest, project_id: uuid.UUID) -> HttpResponse:
         key=body.new_project_key(),
         solved_challenge=body.solved_challenge,
         self_grant=body.self_grant,
-        signer=_vault(request),
+        signer=require_vault(request.user),
     )
     return json_response({"generation": made.generation}, status=201)
 
@@ -328,13 +327,6 @@ def own_grant(request: MemberRequest, project_id: uuid.UUID) -> HttpResponse:
         envelope=body.envelope,
     )
     return json_response({})
-
-
-def _vault(request: MemberRequest) -> Vault:
-    try:
-        return request.user.vault
-    except Vault.DoesNotExist:
-        raise VaultError("Your account has no vault yet. Set one up under Account.") from None
 
 
 def _public_key(text: str) -> bytes:

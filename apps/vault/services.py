@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from apps.accounts.models import Vault
+from apps.accounts.models import User, Vault
 from apps.audit.services import record
 from apps.projects.models import Project
 from apps.projects.services import bump_keyset, check_not_archived, lock_project
@@ -69,6 +69,14 @@ class SignedBox:
     generation: int
     sealed: str
     signature: bytes
+
+
+def require_vault(user: User) -> Vault:
+    """The person's vault; VaultError for one who has not set it up."""
+    try:
+        return user.vault
+    except Vault.DoesNotExist:
+        raise VaultError("Your account has no vault yet. Set one up under Account.") from None
 
 
 @transaction.atomic
