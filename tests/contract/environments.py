@@ -11,15 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.contract.releases import Release
+from tests.contract.releases import Bundle, Release
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = Path(__file__).parent / "locks"
 FOLDER = ROOT / "var" / "contract"
 
 
-def python_of(release: Release) -> Path:
-    """The Python that has this release; its environment is made when it is not there.
+def python_of(release: Release | Bundle) -> Path:
+    """The Python that has this release, or all of a bundle; its environment is made when it is not there.
 
     It is made beside its place and renamed when complete, one process at a time: none is ever used half-made.
     """

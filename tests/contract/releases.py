@@ -24,6 +24,13 @@ class Release:
 
 
 @dataclass(frozen=True)
+class Bundle:
+    """Packages of one environment that are no release of a client."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class ClientRelease(Release):
     """`any-llm-platform-client`: proves a key and opens provider keys. Its URL always ends in /api/v1."""
 
@@ -75,6 +82,13 @@ SDKS = [
     SdkRelease("any-llm-sdk", "1.8.6", bearer=True),
     SdkRelease("any-llm-sdk", "1.10.0", bearer=True, appends_path=False),
 ]
+# These report by OpenTelemetry traces instead of usage events.
+TRACERS = [
+    SdkRelease("any-llm-sdk", "1.11.0", bearer=True, appends_path=False),
+    SdkRelease("any-llm-sdk", "1.15.0", bearer=True, appends_path=False),
+]
+# The emitters that anybody may use beside an SDK of ours, or without one, and the libraries that they watch.
+EMITTERS = Bundle("emitters")
 
 
 def each(releases: Iterable[Release]) -> list[Any]:

@@ -6,10 +6,12 @@ import pytest
 
 from tests.contract import environments
 from tests.contract.environments import LOCKS, python_of
-from tests.contract.releases import CLIENTS, SDKS, Release
+from tests.contract.releases import CLIENTS, EMITTERS, SDKS, TRACERS, Release
+
+RELEASES = [*CLIENTS, *SDKS, *TRACERS]
 
 
-@pytest.mark.parametrize("release", [*CLIENTS, *SDKS], ids=lambda release: release.name)
+@pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
 def test_every_release_has_its_lock(release: Release) -> None:
     asked, locked = ((LOCKS / f"{release.name}{suffix}").read_text() for suffix in (".in", ".txt"))
     assert f"=={release.version}\n" in asked
@@ -17,8 +19,9 @@ def test_every_release_has_its_lock(release: Release) -> None:
 
 
 def test_a_lock_belongs_to_a_release() -> None:
-    assert {path.name.removesuffix(".txt") for path in LOCKS.glob("*.txt")} == {r.name for r in [*CLIENTS, *SDKS]}
-    assert {path.name.removesuffix(".in") for path in LOCKS.glob("*.in")} == {r.name for r in [*CLIENTS, *SDKS]}
+    names = {environment.name for environment in (*RELEASES, EMITTERS)}
+    assert {path.name.removesuffix(".txt") for path in LOCKS.glob("*.txt")} == names
+    assert {path.name.removesuffix(".in") for path in LOCKS.glob("*.in")} == names
 
 
 def test_a_half_made_environment_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
