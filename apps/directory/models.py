@@ -2,6 +2,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from apps.organizations.models import Organization
+from tenancy.ids import uuid7
 
 
 class ProjectKeyEntry(models.Model):
@@ -59,3 +60,25 @@ class Challenge(models.Model):
 
     def __str__(self) -> str:
         return bytes(self.digest).hex()
+
+
+class IngestToken(models.Model):
+    """What an exporter that only knows a static header reports a project's usage with. It can do nothing else.
+
+    Only the token's digest is stored. Shared, so that a request that carries nothing but a token finds its tenant.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    digest = models.BinaryField(max_length=32, unique=True)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    project_id = models.UUIDField(db_index=True)
+    name = models.CharField(max_length=100)
+    # The token's last characters, to tell one from another.
+    ending = models.CharField(max_length=8)
+    created_by = models.UUIDField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+    last_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} …{self.ending}"

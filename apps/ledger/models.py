@@ -1,38 +1,108 @@
+"""The ledger: facts and what was found out about them later. Neither is ever changed.
+
+A total is the sum over events that count plus the sum over adjustments, which are signed and bear the same measures.
+"""
+
 from django.db import models
 from django.db.models.functions import Now
 
+from apps.pricing.meters import Meter
 from tenancy.rows import TenantModel
 
+# Which columns hold which quantities, inclusive as apps/pricing/meters.py has them.
+METER_COLUMNS = {
+    Meter.INPUT: "input_tokens",
+    Meter.OUTPUT: "output_tokens",
+    Meter.CACHE_READ: "cache_read_tokens",
+    Meter.CACHE_WRITE: "cache_write_tokens",
+    Meter.CACHE_WRITE_1H: "cache_write_1h_tokens",
+    Meter.REASONING: "reasoning_tokens",
+    Meter.AUDIO_IN: "audio_input_tokens",
+    Meter.AUDIO_OUT: "audio_output_tokens",
+    Meter.REQUEST: "requests",
+}
 
-class UsageEvent(TenantModel):
-    """One call to a provider, as its client reported it, and what it cost by the prices of that moment.
 
-    Counts are tokens, durations milliseconds. `cost` is exact, in `currency`, and empty where no price was known:
-    never 0 for "unknown". Ids of projects and keys are plain, so that facts outlive what they name.
+class PriceStatus(models.TextChoices):
+    """Whether a row has a cost. FAILED: it ended with an error and without usage, so there is nothing to price.
+    DUPLICATE: another row counts for the same call; this one is no call and has no cost."""
+
+    PRICED = "priced"
+    UNPRICED = "unpriced"
+    FAILED = "failed"
+    DUPLICATE = "duplicate"
+
+
+class Measured(TenantModel):
+    """What can be added up, and the price it comes from.
+
+    `cost` is exact, in `currency`, and empty where no price was known: never 0 for "unknown".
     """
 
-    class Source(models.TextChoices):
-        JSON = "json"
+    input_tokens = models.BigIntegerField(null=True)
+    output_tokens = models.BigIntegerField(null=True)
+    cache_read_tokens = models.BigIntegerField(null=True)
+    # Both kinds; of these, what is kept for an hour.
+    cache_write_tokens = models.BigIntegerField(null=True)
+    cache_write_1h_tokens = models.BigIntegerField(null=True)
+    reasoning_tokens = models.BigIntegerField(null=True)
+    audio_input_tokens = models.BigIntegerField(null=True)
+    audio_output_tokens = models.BigIntegerField(null=True)
+    requests = models.BigIntegerField(null=True)
+    cost = models.DecimalField(max_digits=24, decimal_places=12, null=True)
+    currency = models.CharField(max_length=3)
 
-    class PriceStatus(models.TextChoices):
-        PRICED = "priced"
-        UNPRICED = "unpriced"
+    price_status = models.CharField(max_length=16, choices=PriceStatus)
+    # Why there is no price, or what is special about the one there is.
+    price_reason = models.CharField(max_length=32, blank=True)
+    # Which of the rules of apps/pricing/rating.py found it.
+    price_rule = models.CharField(max_length=64, blank=True, default="", db_default="")
+    price_snapshot_id = models.BigIntegerField(null=True)
+    # How the cost came about: an apps.pricing.rating.Line for each meter.
+    price_lines = models.JSONField(default=list)
+    # The event_id of the row that counts for the same call.
+    same_call_as = models.UUIDField(null=True)
 
-    # The id the client chose; what makes sending twice harmless.
+    class Meta:
+        abstract = True
+
+
+class UsageEvent(Measured):
+    """One call to a provider, as its reporter described it, and what it cost by the prices of that moment.
+
+    Counts are tokens, durations milliseconds. Ids of projects and keys are plain, so that facts outlive what they name.
+    """
+
+    append_only = True
+
+    # What makes sending twice harmless: the id the client chose, or of a span the trace id's last eight bytes and the
+    # span id's eight, so that a trace's rows stand together in the index.
     event_id = models.UUIDField()
     project_id = models.UUIDField()
-    key_generation = models.PositiveIntegerField()
+    # Who reported it: a generation of the project's key, or a token for ingestion.
+    key_generation = models.PositiveIntegerField(null=True)
+    ingest_token_id = models.UUIDField(null=True)
     provider_key_id = models.UUIDField(null=True)
-    source = models.CharField(max_length=16, choices=Source)
+    # "json" or the emitter's name.
+    source = models.CharField(max_length=32)
+    # When the call began, by the reporter's clock; where it names no time, when its report came in.
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField(db_default=Now())
 
     provider = models.CharField(max_length=64)
+    # As the response named it, else as it was asked for.
     model = models.CharField(max_length=256)
+    request_model = models.CharField(max_length=256, blank=True, default="", db_default="")
+    operation = models.CharField(max_length=32, blank=True, default="", db_default="")
+    service_tier = models.CharField(max_length=32, blank=True, default="", db_default="")
+    is_batch = models.BooleanField(default=False, db_default=False)
+    # Whether the reporter counts cached tokens as part of the input. The columns always do.
+    cache_in_input = models.BooleanField(default=True, db_default=True)
     client_name = models.CharField(max_length=255, blank=True)
-
-    input_tokens = models.BigIntegerField(null=True)
-    output_tokens = models.BigIntegerField(null=True)
+    session = models.CharField(max_length=200, blank=True, default="", db_default="")
+    user_label = models.CharField(max_length=200, blank=True, default="", db_default="")
+    ending = models.CharField(max_length=16, default="ok", db_default="ok")
+    error_type = models.CharField(max_length=128, blank=True, default="", db_default="")
 
     time_to_first_token_ms = models.FloatField(null=True)
     time_to_last_token_ms = models.FloatField(null=True)
@@ -42,25 +112,158 @@ class UsageEvent(TenantModel):
     avg_chunk_size = models.FloatField(null=True)
     inter_chunk_latency_variance_ms = models.FloatField(null=True)
 
-    price_status = models.CharField(max_length=16, choices=PriceStatus)
-    # Why there is no price, or what is special about the one there is.
-    price_reason = models.CharField(max_length=32, blank=True)
-    price_snapshot_id = models.BigIntegerField(null=True)
-    # How the cost came about: [price id, meter, quantity, unit price, per, amount, fallback] for each meter.
-    price_lines = models.JSONField(default=list)
-    cost = models.DecimalField(max_digits=24, decimal_places=12, null=True)
-    currency = models.CharField(max_length=3)
+    # What the reporter thinks it cost. Kept to compare, never counted.
+    reported_cost = models.DecimalField(max_digits=24, decimal_places=12, null=True)
+    # What to know about the row: apps.pricing.rating.Flag, and apps.ledger.rows.Flag.
+    flags = models.JSONField(default=list)
+
+    trace_id = models.UUIDField(null=True)
+    parent_event_id = models.UUIDField(null=True)
+    response_id = models.CharField(max_length=128, blank=True, default="", db_default="")
+    # The instrumentation scope.
+    scope = models.CharField(max_length=128, blank=True, default="", db_default="")
+    # What two reports of one call without any id in common still share (apps/ledger/settling.py).
+    fingerprint = models.BigIntegerField(null=True)
+    # A reporter that numbers its reports, and the number: gaps are reports that never arrived.
+    sequence_source = models.CharField(max_length=64, blank=True, default="", db_default="")
+    sequence_number = models.BigIntegerField(null=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["project_id", "event_id"], name="usage_event_once"),
             models.CheckConstraint(
                 condition=models.Q(price_status="priced", cost__isnull=False)
-                | models.Q(price_status="unpriced", cost__isnull=True),
+                | (~models.Q(price_status="priced") & models.Q(cost__isnull=True)),
                 name="usage_event_unpriced_has_no_cost",
             ),
+            models.CheckConstraint(
+                condition=models.Q(price_status="duplicate", same_call_as__isnull=False)
+                | (~models.Q(price_status="duplicate") & models.Q(same_call_as__isnull=True)),
+                name="usage_event_duplicate_of_something",
+            ),
         ]
-        indexes = [models.Index(fields=["project_id", "-occurred_at"], name="usage_event_by_time")]
+        indexes = [
+            models.Index(fields=["project_id", "-occurred_at", "-id"], name="usage_event_by_time"),
+            models.Index(
+                fields=["project_id", "response_id"], condition=~models.Q(response_id=""), name="usage_event_response"
+            ),
+            models.Index(
+                fields=["project_id", "fingerprint", "occurred_at"],
+                condition=models.Q(fingerprint__isnull=False),
+                name="usage_event_fingerprint",
+            ),
+            models.Index(
+                fields=["provider", "model"], condition=models.Q(price_status="unpriced"), name="usage_event_unpriced"
+            ),
+            models.Index(
+                fields=["project_id", "sequence_source", "sequence_number"],
+                condition=models.Q(sequence_number__isnull=False),
+                name="usage_event_sequence",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.provider}:{self.model} {self.event_id}"
+
+
+class Adjustment(Measured):
+    """What changes about an event later: signed amounts to add, the state after, and why.
+
+    An event's revisions are numbered 1, 2, … and it stands as the last of them says; its amounts are its own and the
+    sum of these. Measures that don't change are empty.
+    """
+
+    append_only = True
+
+    class Kind(models.TextChoices):
+        # It turned out to be another row's call, or not to be.
+        SAME_CALL = "same_call"
+        # Another report of the same call said more.
+        DETAIL = "detail"
+        REPRICE = "reprice"
+        REVERSAL = "reversal"
+
+    event = models.ForeignKey(UsageEvent, on_delete=models.PROTECT, related_name="adjustments", db_index=False)
+    revision = models.PositiveIntegerField()
+    # The event's, so that sums need no join.
+    project_id = models.UUIDField()
+    occurred_at = models.DateTimeField()
+
+    kind = models.CharField(max_length=16, choices=Kind)
+    # In words, for people: who asked for it says it, or the rule that did it.
+    reason = models.CharField(max_length=500)
+    # Empty: the platform by itself.
+    author_id = models.UUIDField(null=True)
+    repricing_id = models.UUIDField(null=True)
+    made_at = models.DateTimeField(db_default=Now())
+
+    calls = models.SmallIntegerField()
+    unpriced = models.SmallIntegerField()
+    # What the price after it was asked for with, where another report named it.
+    service_tier = models.CharField(max_length=32, blank=True, default="", db_default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["event", "revision"], name="adjustment_revision_once"),
+        ]
+        indexes = [
+            models.Index(fields=["project_id", "-occurred_at"], name="adjustment_by_time"),
+            models.Index(
+                fields=["repricing_id"], condition=models.Q(repricing_id__isnull=False), name="adjustment_repricing"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_id} revision {self.revision}: {self.kind}"
+
+
+class SpanLink(TenantModel):
+    """A span that is no call, kept for a day: calls above and below it that arrive separately are one call."""
+
+    project_id = models.UUIDField()
+    event_id = models.UUIDField()
+    parent_event_id = models.UUIDField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project_id", "event_id"], name="span_link_once")]
+
+    def __str__(self) -> str:
+        return f"{self.event_id} below {self.parent_event_id}"
+
+
+class Repricing(TenantModel):
+    """Rating past events again with the prices known now: first a preview, then adjustments, which can be taken back."""
+
+    class Status(models.TextChoices):
+        PREVIEWED = "previewed"
+        RUNNING = "running"
+        DONE = "done"
+        REVERSING = "reversing"
+        REVERSED = "reversed"
+
+    status = models.CharField(max_length=16, choices=Status, default=Status.PREVIEWED)
+    # Which events: apps.ledger.selectors.EventFilter as JSON.
+    filter = models.JSONField(default=dict)
+    reason = models.CharField(max_length=500)
+    author_id = models.UUIDField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+    # Which prices: they are checked to be the same when it runs.
+    price_version = models.CharField(max_length=64)
+    # By project and month: what stands now and what would.
+    preview = models.JSONField(default=list)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    # The last event that was done: where a run that died goes on.
+    cursor = models.UUIDField(null=True)
+    events_changed = models.PositiveBigIntegerField(default=0)
+    reversed_by_id = models.UUIDField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["status"], condition=models.Q(status__in=["running"]), name="repricing_one_at_a_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.reason}"

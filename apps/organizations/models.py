@@ -35,6 +35,8 @@ class Organization(TenantMixin, SchemaState):  # type: ignore[misc]  # django-te
     currency = models.CharField(max_length=3, default="USD")
     # Members without a second factor see nothing until they have one.
     requires_second_factor = models.BooleanField(default=False)
+    # How long usage is kept; empty: for good.
+    usage_retention_days = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:

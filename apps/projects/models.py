@@ -23,6 +23,8 @@ class Project(TenantModel):
     # Somebody who could open the project's keys lost that right: they are to be rotated.
     rotation_required_since = models.DateTimeField(null=True)
     rotation_required_reason = models.CharField(max_length=255, blank=True)
+    # Session and user labels of calls can be e-mail addresses: whether only a fingerprint of them is kept.
+    hides_labels = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(null=True)
     # When it was put away; its keys stop counting, and it can be brought back.

@@ -56,6 +56,9 @@ class TenantQuerySet(models.QuerySet[Row]):
 class TenantModel(models.Model):
     """A row of one tenant: UUIDv7 key, usable only in the scope of the tenant it was made or loaded in."""
 
+    # The runtime role may add rows and read them, nothing else (tenancy/roles.py).
+    append_only = False
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
 
     objects = TenantQuerySet.as_manager()
