@@ -1,0 +1,261 @@
+"""Which reports are about one call, and which of them counts.
+
+Two instrumentations of one program, or an SDK and the library below it, report the same call. Three rules find that:
+
+A. A call above another in the same trace, with nothing but other spans between them, is the same call seen from
+   further out.
+B. Calls of a provider with the same response id are one call.
+C. Two reports of different instrumentation scopes in the same process, the one within the other's time, of the same
+   model and token counts, are taken for one call. A guess: it needs `service.instance.id`, and two different response
+   ids refute it.
+
+The outermost report counts, with the details that only the others know (cached, reasoning and audio tokens, service
+tier): without them a cached prompt would cost its full price.
+
+Pure: the verdicts depend on the set of reports alone, so it does not matter in which order or in how many requests
+they arrive.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from apps.pricing.meters import Meter
+from apps.pricing.providers import canonical
+
+# A whole, and the parts of it that another report of the call may add.
+_DETAILS = (
+    (Meter.INPUT, (Meter.CACHE_READ, Meter.CACHE_WRITE, Meter.CACHE_WRITE_1H, Meter.AUDIO_IN)),
+    (Meter.OUTPUT, (Meter.REASONING, Meter.AUDIO_OUT)),
+)
+_ADDABLE = frozenset(meter for whole, parts in _DETAILS for meter in (whole, *parts))
+
+Meters = Mapping[Meter, int]
+
+
+class Rule(StrEnum):
+    """How a report was found to be another's call; kept as the duplicate's `price_reason`."""
+
+    WITHIN_CALL = "within_call"
+    SAME_RESPONSE = "same_response"
+    POSSIBLE_DUPLICATE = "possible_duplicate"
+
+
+class Report(NamedTuple):
+    """What settling looks at. `meters` as they were reported."""
+
+    event_id: uuid.UUID
+    parent_event_id: uuid.UUID | None
+    source: str
+    scope: str
+    provider: str
+    models: frozenset[str]
+    response_id: str
+    fingerprint: int | None
+    started_at: datetime
+    duration_ms: float | None
+    meters: Meters
+    service_tier: str
+
+    @property
+    def ended_at(self) -> datetime:
+        return self.started_at + timedelta(milliseconds=self.duration_ms or 0)
+
+    @property
+    def precedence(self) -> tuple[bool, datetime, uuid.UUID]:
+        """Of reports of one call the least counts: the SDK's, which knows the client; then the outermost."""
+        return self.source != "any-llm", self.started_at, self.event_id
+
+
+class Verdict(NamedTuple):
+    """Either the report counts, for `meters`, or `same_call_as` does and `rule` says why."""
+
+    same_call_as: uuid.UUID | None
+    rule: Rule | None
+    meters: Meters
+    service_tier: str
+
+
+def fingerprint(instance: str, meters: Meters) -> int | None:
+    """What rule C's candidates have in common, as a bigint; None for a report the rule can't be about."""
+    counts = (meters.get(Meter.INPUT), meters.get(Meter.OUTPUT))
+    if not instance or not any(counts):
+        return None
+    digest = hashlib.blake2b(repr((instance, *counts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
+
+
+def settle(reports: Iterable[Report], parents: Mapping[uuid.UUID, uuid.UUID]) -> dict[uuid.UUID, Verdict]:
+    """Of each report, by its event id. `parents` are the links of spans that are no calls."""
+    by_id = {report.event_id: report for report in reports}
+    groups = _Groups(by_id)
+    above = _calls_above(by_id, parents)
+    for inner, outer in above.items():
+        groups.join(inner, outer)
+    _join_responses(groups, by_id.values())
+    _join_lookalikes(groups, above)
+
+    inside: dict[uuid.UUID, list[uuid.UUID]] = {}
+    for inner, outer in above.items():
+        inside.setdefault(outer, []).append(inner)
+    verdicts: dict[uuid.UUID, Verdict] = {}
+    for members in groups.members():
+        outermost = sorted((by_id[each] for each in members if each not in above), key=lambda one: one.precedence)
+        winner = outermost[0]
+        known = [_with_inner(report, by_id, inside) for report in outermost]
+        meters = known[0]
+        for other in known[1:]:
+            meters = _filled(meters, other)
+        in_order = sorted(members, key=lambda each: by_id[each].precedence)
+        tiers = (winner.service_tier, *(by_id[each].service_tier for each in in_order))
+        verdicts[winner.event_id] = Verdict(None, None, meters, next(filter(None, tiers), ""))
+        responses = {_response(winner)} - {None}
+        for each in members - {winner.event_id}:
+            if each in above:
+                rule = Rule.WITHIN_CALL
+            elif _response(by_id[each]) in responses or _shares_response(by_id[each], members, by_id):
+                rule = Rule.SAME_RESPONSE
+            else:
+                rule = Rule.POSSIBLE_DUPLICATE
+            verdicts[each] = Verdict(winner.event_id, rule, {}, "")
+    return verdicts
+
+
+class _Groups:
+    """Reports of one call, as they are found to be."""
+
+    def __init__(self, by_id: Mapping[uuid.UUID, Report]) -> None:
+        self._by_id = by_id
+        self._group = {each: {each} for each in by_id}
+
+    def of(self, event_id: uuid.UUID) -> set[uuid.UUID]:
+        return self._group[event_id]
+
+    def join(self, one: uuid.UUID, other: uuid.UUID) -> None:
+        mine, theirs = self._group[one], self._group[other]
+        if mine is theirs:
+            return
+        if len(mine) < len(theirs):
+            mine, theirs = theirs, mine
+        mine |= theirs
+        for each in theirs:
+            self._group[each] = mine
+
+    def members(self) -> list[set[uuid.UUID]]:
+        return list({id(group): group for group in self._group.values()}.values())
+
+
+def _calls_above(
+    by_id: Mapping[uuid.UUID, Report], parents: Mapping[uuid.UUID, uuid.UUID]
+) -> dict[uuid.UUID, uuid.UUID]:
+    """Rule A: the nearest call above each report that has one. Free of cycles, whatever the links say."""
+    above: dict[uuid.UUID, uuid.UUID] = {}
+    for event_id in sorted(by_id):
+        place = by_id[event_id].parent_event_id
+        passed = {event_id}
+        while place is not None and place not in passed:
+            if place in by_id:
+                above[event_id] = place
+                break
+            passed.add(place)
+            place = parents.get(place)
+    for event_id in sorted(above):
+        place, passed = event_id, {event_id}
+        while place in above:
+            place = above[place]
+            if place in passed:
+                # Spans that are each other's parents are nobody's: the first of the circle counts.
+                del above[min(passed)]
+                break
+            passed.add(place)
+    return above
+
+
+def _response(report: Report) -> tuple[str, str] | None:
+    return (canonical(report.provider), report.response_id) if report.response_id else None
+
+
+def _join_responses(groups: _Groups, reports: Iterable[Report]) -> None:
+    """Rule B."""
+    first: dict[tuple[str, str], uuid.UUID] = {}
+    for report in reports:
+        if response := _response(report):
+            groups.join(first.setdefault(response, report.event_id), report.event_id)
+
+
+def _shares_response(report: Report, members: set[uuid.UUID], by_id: Mapping[uuid.UUID, Report]) -> bool:
+    response = _response(report)
+    return response is not None and any(
+        _response(by_id[each]) == response for each in members if each != report.event_id
+    )
+
+
+def _join_lookalikes(groups: _Groups, above: Mapping[uuid.UUID, uuid.UUID]) -> None:
+    """Rule C, among reports that no other call is above: each within the shortest that holds it, and of one scope no
+    two within the same."""
+    alike: dict[int, list[Report]] = {}
+    for report in groups._by_id.values():
+        if report.fingerprint is not None and report.duration_ms is not None and report.event_id not in above:
+            alike.setdefault(report.fingerprint, []).append(report)
+    for candidates in alike.values():
+        if len(candidates) < 2:
+            continue
+        candidates.sort(key=lambda one: (one.duration_ms, one.precedence))
+        taken: set[tuple[uuid.UUID, str]] = set()
+        for place, inner in enumerate(candidates):
+            for outer in candidates[place + 1 :]:
+                if (outer.event_id, inner.scope) not in taken and _look_alike(inner, outer, groups):
+                    taken.add((outer.event_id, inner.scope))
+                    groups.join(inner.event_id, outer.event_id)
+                    break
+
+
+def _look_alike(inner: Report, outer: Report, groups: _Groups) -> bool:
+    if inner.scope == outer.scope or not inner.models & outer.models:
+        return False
+    if not (outer.started_at <= inner.started_at and inner.ended_at <= outer.ended_at):
+        return False
+    mine, theirs = groups.of(inner.event_id), groups.of(outer.event_id)
+    responses = {_response(groups._by_id[each]) for each in mine | theirs} - {None}
+    return len(responses) < 2 or mine is theirs
+
+
+def _with_inner(
+    report: Report, by_id: Mapping[uuid.UUID, Report], inside: Mapping[uuid.UUID, Sequence[uuid.UUID]]
+) -> Meters:
+    """A report's meters with what the calls within it know. Without recursion: a trace may be deep."""
+    order = [report.event_id]
+    for each in order:
+        order += inside.get(each, ())
+    known: dict[uuid.UUID, Meters] = {}
+    for each in reversed(order):
+        meters = by_id[each].meters
+        if inner := inside.get(each):
+            meters = _filled(meters, _sum(known[one] for one in inner))
+        known[each] = meters
+    return known[report.event_id]
+
+
+def _sum(all_meters: Iterable[Meters]) -> Meters:
+    total: dict[Meter, int] = {}
+    for meters in all_meters:
+        for meter, quantity in meters.items():
+            if meter in _ADDABLE:
+                total[meter] = total.get(meter, 0) + quantity
+    return total
+
+
+def _filled(own: Meters, other: Meters) -> Meters:
+    """`own`, and what it lacks of `other`: parts only where both mean the same whole."""
+    filled = dict(own)
+    for whole, parts in _DETAILS:
+        if whole not in other:
+            continue
+        if filled.setdefault(whole, other[whole]) == other[whole]:
+            for part in parts:
+                if part in other:
+                    filled.setdefault(part, other[part])
+    return filled
