@@ -71,7 +71,7 @@ class FakeProvider:
         """Its `api_base`."""
         provider = self
 
-        class Handler(_Quiet):
+        class Handler(Quiet):
             def do_POST(self) -> None:
                 request = json.loads(self.read_body())
                 if self.path != "/v1/chat/completions":
@@ -86,7 +86,7 @@ class FakeProvider:
                     self.wfile.write(f"data: {text}\n\n".encode() if call.stream else text.encode())
                     self.wfile.flush()
 
-        with _serving(Handler) as origin:
+        with serving(Handler) as origin:
             yield f"{origin}/v1"
 
 
@@ -134,7 +134,7 @@ class Relay:
         """Its origin."""
         relay = self
 
-        class Handler(_Quiet):
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 self.pass_on()
 
@@ -158,11 +158,13 @@ class Relay:
                 self.end_headers()
                 self.wfile.write(data)
 
-        with _serving(Handler) as origin:
+        with serving(Handler) as origin:
             yield origin
 
 
-class _Quiet(BaseHTTPRequestHandler):
+class Quiet(BaseHTTPRequestHandler):
+    """A handler that prints nothing."""
+
     def read_body(self) -> bytes:
         return self.rfile.read(int(self.headers["Content-Length"] or 0))
 
@@ -171,7 +173,8 @@ class _Quiet(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The origin of a server with this handler, a thread for each request."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
