@@ -1,0 +1,42 @@
+"""The emitters that are understood, and the one place that lists them."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from apps.ledger.calls import Call
+from apps.ledger.emitters.anyllm import AnyLLM
+from apps.ledger.emitters.base import RESOURCE_KEYS, SPAN_TYPE, Emitter, Span
+from apps.ledger.emitters.semconv import SemConv
+from apps.ledger.emitters.values import Kind
+
+# Spans of a scope that nobody claims are read by what marks them, else by OpenTelemetry's own conventions.
+FALLBACK = SemConv()
+EMITTERS: tuple[Emitter, ...] = (
+    AnyLLM(),
+    FALLBACK,
+)
+
+# What is decoded, and nothing else.
+KEYS: Mapping[str, Kind] = {key: kind for emitter in EMITTERS for key, kind in emitter.keys.items()}
+SPAN_NAMES = frozenset(name for emitter in EMITTERS for name in emitter.span_names)
+FIRST_TOKEN_EVENTS = frozenset(name for emitter in EMITTERS for name in emitter.first_token_events)
+
+_MARKS = tuple((mark, emitter) for emitter in EMITTERS for mark in emitter.marks)
+
+__all__ = ["EMITTERS", "FIRST_TOKEN_EVENTS", "KEYS", "RESOURCE_KEYS", "SPAN_NAMES", "Span", "emitter_of", "read"]
+
+
+@lru_cache(maxsize=1024)
+def emitter_of(scope: str) -> Emitter | None:
+    """The emitter whose instrumentation scope this is; None for one that nobody claims."""
+    return next((emitter for emitter in EMITTERS if emitter.claims(scope)), None)
+
+
+def read(span: Span) -> Call | None:
+    """The call that a span describes; None for a span that describes none."""
+    if span.attributes.get(SPAN_TYPE) == "pending_span":
+        return None
+    emitter = emitter_of(span.scope)
+    if emitter is None:
+        emitter = next((emitter for mark, emitter in _MARKS if mark in span.attributes), FALLBACK)
+    return emitter.read(span)

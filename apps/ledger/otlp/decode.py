@@ -1,0 +1,362 @@
+"""Requests to export spans → `Span`s, of which only attributes that some emitter reads are looked at.
+
+Both encodings make equal spans of equal content: protobuf, and JSON as OTLP has it (ids in hex, not base64).
+"""
+
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1 import common_pb2
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from apps.ledger.emitters import FIRST_TOKEN_EVENTS, KEYS, RESOURCE_KEYS, SPAN_NAMES
+from apps.ledger.emitters.base import Span
+from apps.ledger.emitters.values import ERROR_TYPE, NUMBER, Kind, Scalar, Value, clean
+from apps.ledger.otlp.body import UnsupportedMediaTypeError
+from web.api import MalformedError
+
+PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
+
+_SCOPE_CAP = 128
+_MOST_REASONS = 3
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Nanoseconds. A clock that is off by a day or a year is the ledger's business; one outside these was never set.
+_EARLIEST = 946_684_800 * 10**9
+_LATEST = 4_102_444_800 * 10**9
+
+_EXCEPTION = "exception"
+_EVENT_KEYS: Mapping[str, Kind] = {"exception.type": ERROR_TYPE, "anyllm.performance.ttft_ms": NUMBER}
+
+_ACCEPT = {key: kind.accept for key, kind in KEYS.items()}
+_ACCEPT_OF_RESOURCE = {key: kind.accept for key, kind in RESOURCE_KEYS.items()}
+_ACCEPT_OF_EVENT = {key: kind.accept for key, kind in _EVENT_KEYS.items()}
+
+Accept = Callable[[Scalar], Value | None]
+
+
+@dataclass(slots=True)
+class Decoded:
+    """`rejected` spans could not be read; `reasons` are the first different ones, without anything that was sent."""
+
+    spans: list[Span] = field(default_factory=list)
+    rejected: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def reject(self, reason: str) -> None:
+        self.rejected += 1
+        if reason not in self.reasons and len(self.reasons) < _MOST_REASONS:
+            self.reasons.append(reason)
+
+
+class _RejectedError(Exception):
+    """This span can't be read, whatever becomes of the others."""
+
+
+def decode(body: bytes, content_type: str) -> Decoded:
+    """The spans of an ExportTraceServiceRequest. `content_type` without parameters, lower case.
+
+    Raises MalformedError where nothing can be read, UnsupportedMediaTypeError for another content type.
+    """
+    if content_type == PROTOBUF:
+        return _decode_protobuf(body)
+    if content_type == JSON:
+        return _decode_json(body)
+    raise UnsupportedMediaTypeError(f"Send {PROTOBUF} or {JSON}.")
+
+
+# --- What both encodings share ---
+
+
+def _moment(nanoseconds: int) -> datetime | None:
+    if not _EARLIEST <= nanoseconds <= _LATEST:
+        return None
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+
+
+def _event_id(trace_id: bytes, span_id: bytes) -> uuid.UUID:
+    return uuid.UUID(bytes=trace_id[8:] + span_id)
+
+
+def _check_ids(trace_id: bytes, span_id: bytes, parent_id: bytes) -> None:
+    if len(trace_id) != 16 or not any(trace_id):
+        raise _RejectedError("A trace id must be 16 bytes, not all of them zero.")
+    if len(span_id) != 8 or not any(span_id):
+        raise _RejectedError("A span id must be 8 bytes, not all of them zero.")
+    if len(parent_id) not in (0, 8):
+        raise _RejectedError("A parent span's id must be 8 bytes, or missing.")
+
+
+def _add_event(span: Span, name: str, nanoseconds: int, attributes: Mapping[str, Value]) -> None:
+    if name == _EXCEPTION:
+        # The last one is what ended the span; those before it may have been handled.
+        exception_type = attributes.get("exception.type")
+        span.exception_type = exception_type if isinstance(exception_type, str) else ""
+    elif span.first_token_at is None:
+        span.first_token_at = _moment(nanoseconds)
+        sent = attributes.get("anyllm.performance.ttft_ms")
+        span.first_token_ms = sent if isinstance(sent, float) else None
+
+
+def _is_event_read(name: str) -> bool:
+    return name == _EXCEPTION or name in FIRST_TOKEN_EVENTS
+
+
+# --- Protobuf ---
+
+_SCALARS = frozenset(("string_value", "int_value", "double_value", "bool_value"))
+
+
+def _decode_protobuf(body: bytes) -> Decoded:
+    try:
+        request = ExportTraceServiceRequest.FromString(body)
+    except DecodeError:
+        raise MalformedError("The body is no ExportTraceServiceRequest in protobuf.") from None
+    decoded = Decoded()
+    for resource_spans in request.resource_spans:
+        resource, _ = _read_protobuf(resource_spans.resource.attributes, _ACCEPT_OF_RESOURCE)
+        for scope_spans in resource_spans.scope_spans:
+            scope = clean(scope_spans.scope.name, _SCOPE_CAP)
+            for sent in scope_spans.spans:
+                try:
+                    decoded.spans.append(_protobuf_span(sent, scope, resource))
+                except _RejectedError as error:
+                    decoded.reject(str(error))
+    return decoded
+
+
+def _protobuf_span(sent: trace_pb2.Span, scope: str, resource: Mapping[str, Value]) -> Span:
+    trace_id, span_id, parent_id = sent.trace_id, sent.span_id, sent.parent_span_id
+    _check_ids(trace_id, span_id, parent_id)
+    attributes, bad_values = _read_protobuf(sent.attributes, _ACCEPT)
+    name = sent.name
+    span = Span(
+        event_id=_event_id(trace_id, span_id),
+        trace_id=uuid.UUID(bytes=trace_id),
+        parent_event_id=_event_id(trace_id, parent_id) if any(parent_id) else None,
+        name=name if name in SPAN_NAMES else "",
+        scope=scope,
+        resource=resource,
+        attributes=attributes,
+        started_at=_moment(sent.start_time_unix_nano),
+        ended_at=_moment(sent.end_time_unix_nano),
+        error=sent.status.code == trace_pb2.Status.STATUS_CODE_ERROR,
+        bad_values=tuple(bad_values),
+    )
+    for event in sent.events:
+        name = event.name
+        if _is_event_read(name):
+            _add_event(span, name, event.time_unix_nano, _read_protobuf(event.attributes, _ACCEPT_OF_EVENT)[0])
+    return span
+
+
+def _read_protobuf(
+    pairs: Iterable[common_pb2.KeyValue], accept: Mapping[str, Accept]
+) -> tuple[dict[str, Value], list[str]]:
+    kept: dict[str, Value] = {}
+    bad: list[str] = []
+    for pair in pairs:
+        key = pair.key
+        if key in accept:
+            sent = pair.value
+            kind = sent.WhichOneof("value")
+            value = accept[key](getattr(sent, kind)) if kind in _SCALARS else None
+            if value is None:
+                bad.append(key)
+            else:
+                kept[key] = value
+    return kept, bad
+
+
+# --- JSON ---
+
+
+class _Pair(msgspec.Struct):
+    key: str = ""
+    # Parsed for keys that are read only.
+    value: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Value(msgspec.Struct, rename="camel"):
+    string_value: str | None = None
+    int_value: int | str | None = None
+    double_value: float | str | None = None
+    bool_value: bool | None = None
+
+
+class _Status(msgspec.Struct):
+    # A number, says the specification; names do no harm.
+    code: int | str | None = None
+
+
+class _Event(msgspec.Struct, rename="camel"):
+    name: str | None = None
+    time_unix_nano: int | str | None = None
+    attributes: list[_Pair] | None = None
+
+
+class _Span(msgspec.Struct, rename="camel"):
+    trace_id: str | None = None
+    span_id: str | None = None
+    parent_span_id: str | None = None
+    name: str | None = None
+    start_time_unix_nano: int | str | None = None
+    end_time_unix_nano: int | str | None = None
+    attributes: list[_Pair] | None = None
+    events: list[_Event] | None = None
+    status: _Status | None = None
+
+
+class _Scope(msgspec.Struct):
+    name: str | None = None
+
+
+class _ScopeSpans(msgspec.Struct):
+    scope: _Scope | None = None
+    # Each parsed by itself: one that is wrong does not take the others with it.
+    spans: list[msgspec.Raw] | None = None
+
+
+class _Resource(msgspec.Struct):
+    attributes: list[_Pair] | None = None
+
+
+class _ResourceSpans(msgspec.Struct, rename="camel"):
+    resource: _Resource | None = None
+    scope_spans: list[_ScopeSpans] | None = None
+
+
+class _Request(msgspec.Struct, rename="camel"):
+    resource_spans: list[_ResourceSpans] | None = None
+
+
+_decode_request = msgspec.json.Decoder(_Request).decode
+_decode_span = msgspec.json.Decoder(_Span).decode
+_decode_value = msgspec.json.Decoder(_Value).decode
+
+# A text that was cut in the middle of an emoji: JavaScript writes the half that is left like this, and no parser of
+# UTF-8 takes it.
+_LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_DOUBLE = re.compile(r"-?[0-9]{1,17}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
+_ERROR_CODES = (2, "STATUS_CODE_ERROR")
+
+
+def _decode_json(body: bytes) -> Decoded:
+    try:
+        request = _parse_request(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise MalformedError("The body is no ExportTraceServiceRequest in JSON, as OTLP has it.") from None
+    decoded = Decoded()
+    for resource_spans in request.resource_spans or ():
+        pairs = (resource_spans.resource and resource_spans.resource.attributes) or ()
+        resource, _ = _read_json(pairs, _ACCEPT_OF_RESOURCE)
+        for scope_spans in resource_spans.scope_spans or ():
+            scope = clean((scope_spans.scope and scope_spans.scope.name) or "", _SCOPE_CAP)
+            for raw in scope_spans.spans or ():
+                try:
+                    decoded.spans.append(_json_span(raw, scope, resource))
+                except _RejectedError as error:
+                    decoded.reject(str(error))
+    return decoded
+
+
+def _parse_request(body: bytes) -> _Request:
+    try:
+        return _decode_request(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        repaired, halves = _LONE_SURROGATE.subn(rb"\\ufffd", body)
+        if not halves:
+            raise
+        return _decode_request(repaired)
+
+
+def _json_span(raw: msgspec.Raw, scope: str, resource: Mapping[str, Value]) -> Span:
+    try:
+        sent = _decode_span(raw)
+    except (msgspec.DecodeError, UnicodeError):
+        raise _RejectedError("A span has fields of other types than OTLP's.") from None
+    trace_id, span_id, parent_id = _hex(sent.trace_id), _hex(sent.span_id), _hex(sent.parent_span_id)
+    _check_ids(trace_id, span_id, parent_id)
+    attributes, bad_values = _read_json(sent.attributes or (), _ACCEPT)
+    span = Span(
+        event_id=_event_id(trace_id, span_id),
+        trace_id=uuid.UUID(bytes=trace_id),
+        parent_event_id=_event_id(trace_id, parent_id) if any(parent_id) else None,
+        name=sent.name if sent.name in SPAN_NAMES else "",
+        scope=scope,
+        resource=resource,
+        attributes=attributes,
+        started_at=_moment(_integer(sent.start_time_unix_nano) or 0),
+        ended_at=_moment(_integer(sent.end_time_unix_nano) or 0),
+        error=sent.status is not None and sent.status.code in _ERROR_CODES,
+        bad_values=tuple(bad_values),
+    )
+    for event in sent.events or ():
+        if event.name is not None and _is_event_read(event.name):
+            at = _integer(event.time_unix_nano) or 0
+            _add_event(span, event.name, at, _read_json(event.attributes or (), _ACCEPT_OF_EVENT)[0])
+    return span
+
+
+def _read_json(pairs: Iterable[_Pair], accept: Mapping[str, Accept]) -> tuple[dict[str, Value], list[str]]:
+    kept: dict[str, Value] = {}
+    bad: list[str] = []
+    for pair in pairs:
+        key = pair.key
+        if key in accept:
+            scalar = _scalar(pair.value)
+            value = None if scalar is None else accept[key](scalar)
+            if value is None:
+                bad.append(key)
+            else:
+                kept[key] = value
+    return kept, bad
+
+
+def _scalar(raw: msgspec.Raw) -> Scalar | None:
+    try:
+        value = _decode_value(raw)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    if value.string_value is not None:
+        return value.string_value
+    if value.int_value is not None:
+        return _integer(value.int_value)
+    if value.double_value is not None:
+        return _double(value.double_value)
+    return value.bool_value
+
+
+def _hex(text: str | None) -> bytes:
+    """As bytes; ones of no valid length where it is no hex."""
+    try:
+        read = bytes.fromhex(text or "")
+    except ValueError:
+        return b"?"
+    # Blanks are skipped in there.
+    return read if len(read) * 2 == len(text or "") else b"?"
+
+
+def _integer(sent: int | str | None) -> int | None:
+    if isinstance(sent, str):
+        return int(sent) if _INTEGER.fullmatch(sent) else None
+    return sent
+
+
+def _double(sent: float | str) -> float | None:
+    """ "NaN" and "Infinity" are how JSON writes them; there is no use for either."""
+    if isinstance(sent, str):
+        return float(sent) if _DOUBLE.fullmatch(sent) else None
+    return sent
