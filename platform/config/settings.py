@@ -254,6 +254,8 @@ WHITENOISE_ADD_HEADERS_FUNCTION = add_file_headers
 
 # Failed key proofs (unknown key, unsolved challenge) an address may send in a minute before it hears 429.
 SDK_FAILURES_PER_MINUTE = env.integer("SDK_FAILURES_PER_MINUTE", 300)
+# Bytes that one request of spans may have, after inflation. 64 MiB is what OTLP recommends.
+OTLP_BODY_LIMIT = env.integer("OTLP_BODY_LIMIT", 67108864)
 
 # --- Language and time: amounts and times are shown in the organization's own, stored in UTC ---
 
