@@ -160,6 +160,11 @@ class UsageEvent(Measured):
                 condition=models.Q(sequence_number__isnull=False),
                 name="usage_event_sequence",
             ),
+            models.Index(
+                fields=["project_id", "same_call_as"],
+                condition=models.Q(same_call_as__isnull=False),
+                name="usage_event_same_call",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -210,6 +215,11 @@ class Adjustment(Measured):
             models.Index(fields=["project_id", "-occurred_at"], name="adjustment_by_time"),
             models.Index(
                 fields=["repricing_id"], condition=models.Q(repricing_id__isnull=False), name="adjustment_repricing"
+            ),
+            models.Index(
+                fields=["project_id", "same_call_as"],
+                condition=models.Q(same_call_as__isnull=False),
+                name="adjustment_same_call",
             ),
         ]
 

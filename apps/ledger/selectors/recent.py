@@ -1,18 +1,11 @@
-"""Reads of the ledger. Callers are in the organization's scope."""
+"""What a project did last."""
 
 import uuid
-from collections.abc import Iterator
 from datetime import datetime
 
 from django.db.models import Max
 
 from apps.ledger.models import UsageEvent
-
-
-def usage_events(project_id: uuid.UUID) -> Iterator[UsageEvent]:
-    """A project's events, oldest first, streamed."""
-    return UsageEvent.objects.filter(project_id=project_id).order_by("occurred_at", "id").iterator(chunk_size=1_000)
-
 
 # How far back a question about recent calls looks: a bound on its cost, not a promise.
 RECENT_EVENTS = 5_000

@@ -1,0 +1,123 @@
+"""Which events: one filter for pages, totals, exports and re-pricing."""
+
+import uuid
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+import msgspec
+from django.db import connection
+
+from apps.ledger.calls import Ending
+from apps.ledger.models import PriceStatus
+
+
+class Where(NamedTuple):
+    """A condition on events `e`: SQL and its parameters by name."""
+
+    sql: str
+    values: dict[str, Any]
+
+
+# What is compared as it stands; the SQL may add conditions on `project_id`.
+_EXACT = (
+    "provider", "model", "operation", "client_name", "provider_key_id", "session", "user_label", "source", "event_id",
+)  # fmt: skip
+
+
+class EventFilter(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    rename={"start": "from", "end": "to"},
+):
+    """What is not None has to hold; "" stands for events that say nothing.
+
+    `project_ids` None means all of the organization, and () none. `start` ≤ occurred_at < `end`, both aware.
+    `status` is the one an event has now, after all adjustments. Raises ValueError for naive times.
+    """
+
+    project_ids: tuple[uuid.UUID, ...] | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    provider: str | None = None
+    # As the row has it: the response's, else the one asked for.
+    model: str | None = None
+    operation: str | None = None
+    client_name: str | None = None
+    provider_key_id: uuid.UUID | None = None
+    status: PriceStatus | None = None
+    ending: Ending | None = None
+    session: str | None = None
+    user_label: str | None = None
+    source: str | None = None
+    # The id its reporter gave it.
+    event_id: uuid.UUID | None = None
+
+    def __post_init__(self) -> None:
+        for name, moment in (("from", self.start), ("to", self.end)):
+            if moment is not None and moment.tzinfo is None:
+                raise ValueError(f"{name} needs a time zone")
+
+    def to_json(self) -> dict[str, Any]:
+        """For a JSON column or a task's argument; `from_json` reads it."""
+        built: dict[str, Any] = msgspec.to_builtins(self)
+        return built
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """Raises msgspec.ValidationError, which says where."""
+        return msgspec.convert(data, cls, strict=False)
+
+    def where(self) -> Where:
+        """All of it but for the projects."""
+        conditions, values = self._period("e")
+        for name in _EXACT:
+            if (wanted := getattr(self, name)) is not None:
+                conditions.append(f"e.{name} = %({name})s")
+                values[name] = wanted
+        if self.ending is not None:
+            conditions.append("e.ending = %(ending)s")
+            values["ending"] = self.ending.value
+        if self.status is not None:
+            conditions.append(
+                "COALESCE((SELECT a.price_status FROM ledger_adjustment a WHERE a.event_id = e.id"
+                " ORDER BY a.revision DESC LIMIT 1), e.price_status) = %(status)s"
+            )
+            values["status"] = self.status.value
+        return Where(" AND ".join(conditions) or "true", values)
+
+    def adjustments_where(self) -> Where:
+        """What of it adjustments `a` bear themselves, so that their index helps."""
+        conditions, values = self._period("a")
+        return Where(" AND ".join(conditions) or "true", values)
+
+    def _period(self, table: str) -> tuple[list[str], dict[str, Any]]:
+        conditions, values = [], {}
+        if self.start is not None:
+            conditions.append(f"{table}.occurred_at >= %(start)s")
+            values["start"] = self.start
+        if self.end is not None:
+            conditions.append(f"{table}.occurred_at < %(end)s")
+            values["end"] = self.end
+        return conditions, values
+
+    def projects(self) -> list[uuid.UUID]:
+        """Those asked for, or all that the ledger has events of."""
+        return list(self.project_ids) if self.project_ids is not None else projects_with_events()
+
+
+def projects_with_events() -> list[uuid.UUID]:
+    """Jumps through the index from one project to the next: as many steps as there are projects."""
+    with connection.cursor() as cursor:
+        cursor.execute("""
+            WITH RECURSIVE found AS (
+                (SELECT project_id FROM ledger_usageevent ORDER BY project_id LIMIT 1)
+                UNION ALL
+                SELECT (SELECT e.project_id FROM ledger_usageevent e WHERE e.project_id > found.project_id
+                         ORDER BY e.project_id LIMIT 1)
+                  FROM found WHERE found.project_id IS NOT NULL)
+            SELECT project_id FROM found WHERE project_id IS NOT NULL
+        """)
+        return [project_id for (project_id,) in cursor.fetchall()]

@@ -1,0 +1,41 @@
+"""Reading one state of the ledger with many queries, also while a response is sent."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import TypeVar
+
+from django.db import connection, transaction
+
+Item = TypeVar("Item")
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """All reads inside see the ledger as it is at the first of them. Raises RuntimeError inside a transaction, whose
+    reads have begun."""
+    outermost = not connection.in_atomic_block
+    if outermost:
+        with connection.cursor():
+            # The connection follows the tenant's scope with a query, and SET TRANSACTION has to come before any.
+            pass
+    with transaction.atomic(durable=True):
+        if outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def kept_in_scope(items: Iterator[Item]) -> Iterator[Item]:
+    """`items`, made in the scope in which this is called: a response is sent after its view has left it.
+
+    The scope is not around the code that takes the items.
+    """
+    context = copy_context()
+
+    def remaining() -> Iterator[Item]:
+        done = object()
+        while (item := context.run(next, items, done)) is not done:
+            yield item  # type: ignore[misc]  # not `done`
+
+    return remaining()
