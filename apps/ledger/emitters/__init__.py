@@ -4,15 +4,31 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from apps.ledger.calls import Call
+from apps.ledger.emitters.anthropic import Anthropic
 from apps.ledger.emitters.anyllm import AnyLLM
 from apps.ledger.emitters.base import RESOURCE_KEYS, SPAN_TYPE, Emitter, Span
+from apps.ledger.emitters.langfuse import Langfuse
+from apps.ledger.emitters.logfire import Logfire
+from apps.ledger.emitters.mlflow import MLflow
+from apps.ledger.emitters.openinference import OpenInference
+from apps.ledger.emitters.openllmetry import OpenLLMetry
+from apps.ledger.emitters.pydantic_ai import PydanticAI
 from apps.ledger.emitters.semconv import SemConv
 from apps.ledger.emitters.values import Kind
+from apps.ledger.emitters.vercel import Vercel
 
 # Spans of a scope that nobody claims are read by what marks them, else by OpenTelemetry's own conventions.
 FALLBACK = SemConv()
 EMITTERS: tuple[Emitter, ...] = (
     AnyLLM(),
+    Anthropic(),
+    Langfuse(),
+    Logfire(),
+    MLflow(),
+    OpenInference(),
+    OpenLLMetry(),
+    PydanticAI(),
+    Vercel(),
     FALLBACK,
 )
 

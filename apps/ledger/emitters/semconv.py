@@ -4,7 +4,9 @@ Source: open-telemetry/semantic-conventions v1.41.0, docs/gen-ai, and open-telem
 model/gen-ai. OpenLLMetry's early names (`prompt_tokens`) are read after them: other libraries took them over.
 """
 
-from apps.ledger.emitters.base import Emitter, Fields, Span
+from typing import ClassVar
+
+from apps.ledger.emitters.base import Emitter, Fields, Names, Span
 from apps.ledger.emitters.values import LABEL
 from apps.pricing.meters import Meter
 
@@ -60,7 +62,7 @@ CONTAINERS = frozenset(("workflow", "task", "agent", "tool"))
 
 class SemConv(Emitter):
     name = "semconv"
-    scopes = (
+    scopes: ClassVar[Names] = (
         "opentelemetry.instrumentation.genai.*",
         "opentelemetry.instrumentation.openai_v2",
         "opentelemetry.instrumentation.google_genai",
