@@ -14,19 +14,26 @@ from typing import NoReturn
 from django.http import HttpRequest
 
 from apps.directory import challenges, tokens
+from apps.directory.ingest_tokens import PREFIX as INGEST_TOKEN_PREFIX
+from apps.directory.ingest_tokens import digest_of
 from apps.directory.models import ProjectKeyEntry
 from apps.directory.tokens import NotAuthenticatedError
 from cryptokit.public_keys import InvalidPublicKeyError, admit_public_key
 from tenancy import TenantRef, no_tenant
+from tenancy.sql import Statement
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A project's key generation that a request has proven to hold, and the tenant it belongs to."""
+    """A project's key generation that a request has proven to hold, and the tenant it belongs to.
+
+    Of a request with a token for ingestion there is the token's id instead of a generation.
+    """
 
     project_id: uuid.UUID
-    generation: int
+    generation: int | None
     tenant: TenantRef
+    ingest_token_id: uuid.UUID | None = None
 
 
 def authenticate(request: HttpRequest) -> Caller:
@@ -46,6 +53,41 @@ def authenticate(request: HttpRequest) -> Caller:
     if public_key is None or solution is None:
         raise NotAuthenticatedError("Send an access token: Authorization: Bearer <token>.")
     return _by_challenge(public_key, solution)
+
+
+# $1 the token's digest. Its last use is noted once a minute, under the row lock.
+_FIND_TOKEN = Statement("""
+    SELECT t.id, t.project_id, t.organization_id, o.schema_name,
+           t.last_used_at IS NULL OR t.last_used_at < now() - interval '1 minute'
+      FROM public.directory_ingesttoken t JOIN public.organizations_organization o ON o.id = t.organization_id
+     WHERE t.digest = $1::bytea AND t.revoked_at IS NULL AND o.status = 'ready'
+       AND EXISTS (SELECT FROM public.directory_projectkeyentry k
+                    WHERE k.project_id = t.project_id AND NOT k.is_suspended)
+""")
+_TOUCH_TOKEN = Statement("""
+    UPDATE public.directory_ingesttoken SET last_used_at = now()
+     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+""")
+
+
+def authenticate_reporter(request: HttpRequest) -> Caller:
+    """The caller of an endpoint that takes usage: as `authenticate`, or by a token for ingestion, which no other
+    endpoint takes. Whether that still counts is known when this returns.
+    """
+    scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token.startswith(INGEST_TOKEN_PREFIX):
+        return authenticate(request)
+    row = _FIND_TOKEN.fetch_one(digest_of(token))
+    if row is None:
+        raise NotAuthenticatedError(
+            "This ingest token is unknown or was revoked. Make one on the project's page."
+        )
+    token_id, project_id, organization_id, schema_name, is_due = map(str, row)
+    if is_due == "t":
+        _TOUCH_TOKEN.fetch_all(token_id)
+    tenant = TenantRef(uuid.UUID(organization_id), schema_name)
+    return Caller(uuid.UUID(project_id), None, tenant, uuid.UUID(token_id))
 
 
 def _by_challenge(encoded_key: str, solution: str) -> Caller:

@@ -1,14 +1,30 @@
-"""Where SDKs report usage."""
+"""Where SDKs, exporters and programs report usage."""
 
-from django.http import HttpResponse
+import logging
+from typing import Any
+
+import msgspec
+from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 
-from apps.directory.callers import authenticate
-from apps.ledger.services import Outcome, store_usage_event
-from apps.ledger.shapes import UsageEventBody
-from web.api import LeanView, json_response, read_body
+from apps.directory.callers import authenticate_reporter
+from apps.ledger import emitters
+from apps.ledger.calls import Call
+from apps.ledger.ingestion import Batch, SpanParent, store_related
+from apps.ledger.otlp import answers
+from apps.ledger.otlp.body import read_body as read_export
+from apps.ledger.otlp.decode import Decoded, decode
+from apps.ledger.outcomes import Outcome
+from apps.ledger.services import ForeignProviderKeyError, store_usage_event, store_usage_events
+from apps.ledger.shapes import UsageEventBody, call_of
+from web.api import LeanView, TooLargeError, json_response, read_body
+from web.errors import RETRY_SECONDS, DomainError
+
+logger = logging.getLogger(__name__)
 
 BODY_LIMIT = 65_536
+BATCH_LIMIT = 2_097_152
+MOST_EVENTS = 1_000
 
 
 class UsageEventsView(LeanView):
@@ -19,9 +35,87 @@ class UsageEventsView(LeanView):
     """
 
     def post(self, request: Request) -> HttpResponse:
-        caller = authenticate(request._request)
+        caller = authenticate_reporter(request._request)
         event = read_body(request, UsageEventBody, limit=BODY_LIMIT)
-        outcome = store_usage_event(caller, event)
+        outcome = store_usage_event(caller, call_of(event))
         return json_response(
             {"id": event.id, "status": outcome.value}, status=201 if outcome is Outcome.STORED else 200
         )
+
+
+class UsageEventBatchView(LeanView):
+    """POST /usage-events/batch — an array of events, and in the same order what became of each.
+
+    `status` is stored, duplicate (the id was known or stands twice in the array) or rejected, with `detail`. One bad
+    event costs the others nothing. What the answer calls stored is committed.
+    """
+
+    def post(self, request: Request) -> HttpResponse:
+        caller = authenticate_reporter(request._request)
+        events = read_body(request, list[msgspec.Raw], limit=BATCH_LIMIT)
+        if len(events) > MOST_EVENTS:
+            raise TooLargeError(f"A batch may have {MOST_EVENTS:,} events; it has {len(events):,}.")
+        results: list[dict[str, Any]] = []
+        calls: dict[Any, Call] = {}
+        for raw in events:
+            result: dict[str, Any] = {"id": None, "status": Outcome.DUPLICATE.value}
+            results.append(result)
+            try:
+                call = call_of(msgspec.json.decode(raw, type=UsageEventBody))
+            except msgspec.ValidationError as error:
+                result |= {"status": "rejected", "detail": f"{error}."}
+            except DomainError as error:
+                result |= {"status": "rejected", "detail": error.detail}
+            else:
+                result["id"] = call.event_id
+                if call.event_id not in calls:
+                    calls[call.event_id] = call
+                    # To be replaced by what becomes of it; an id's second event stays a duplicate.
+                    result["status"] = None
+        outcomes = store_usage_events(caller, list(calls.values()))
+        for result in results:
+            if result["status"] is None:
+                outcome = outcomes[result["id"]]
+                result["status"] = outcome.value
+                if outcome is Outcome.FOREIGN_PROVIDER_KEY:
+                    result |= {"status": "rejected", "detail": ForeignProviderKeyError().detail}
+        return json_response({"results": results})
+
+
+def export_traces(request: HttpRequest) -> HttpResponse:
+    """POST /v1/traces — OTLP over HTTP. 200 when all of it is committed.
+
+    Exporters repeat what was answered with 429, 502, 503 or 504, and drop it otherwise. So whatever is not the
+    exporter's fault is a 503.
+    """
+    content_type = request.content_type or ""
+    try:
+        if request.method != "POST":
+            return answers.failure(content_type, 405, "Send spans by POST.", {"Allow": "POST"})
+        caller = authenticate_reporter(request)
+        decoded = decode(read_export(request), content_type)
+        store_related(Batch(caller, *_read(decoded)))
+    except DomainError as error:
+        return answers.failure(content_type, error.status, error.detail, error.headers)
+    except Exception:
+        logger.exception("spans could not be stored")
+        message = "The service is busy for a moment. Nothing is wrong with the request: send it again."
+        return answers.failure(content_type, 503, message, {"Retry-After": str(RETRY_SECONDS)})
+    bad = sorted({name for span in decoded.spans for name in span.bad_values})
+    if bad:
+        decoded.reasons.append(f"Left out, because the values can't be right: {', '.join(bad)}.")
+    if decoded.reasons:
+        return answers.partial_success(content_type, decoded.rejected, " ".join(decoded.reasons))
+    return answers.success(content_type)
+
+
+def _read(decoded: Decoded) -> tuple[list[Call], list[SpanParent]]:
+    """The calls among the spans, and the links of the others."""
+    calls, links = [], []
+    for span in decoded.spans:
+        call = emitters.read(span)
+        if call is not None:
+            calls.append(call)
+        elif span.parent_event_id is not None:
+            links.append(SpanParent(span.event_id, span.parent_event_id))
+    return calls, links

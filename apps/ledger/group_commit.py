@@ -8,22 +8,30 @@ acknowledged early: `store` returns when the transaction with the row has been c
 
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
+
+from django.db import connection
 
 Row = TypeVar("Row")
-
-# Rows a statement takes at most; threads of one process are far fewer.
-MOST_ROWS = 256
+Result = TypeVar("Result")
 
 
-class _Waiting(Generic[Row]):
+def refuse_transaction() -> None:
+    """RuntimeError inside a transaction: other threads' rows may go into this thread's commit, and would be
+    acknowledged before it. (As `atomic(durable=True)` does, without the transaction; tests' own do not count.)"""
+    blocks = connection.atomic_blocks
+    if blocks and not blocks[-1]._from_testcase:  # type: ignore[attr-defined]  # missing in the stubs
+        raise RuntimeError("Usage is stored outside any transaction: it is committed with others'.")
+
+
+class _Waiting(Generic[Row, Result]):
     """A row in the queue and the thread that waits for it."""
 
-    __slots__ = ("error", "row", "settled", "stored", "turn")
+    __slots__ = ("error", "result", "row", "settled", "turn")
 
     def __init__(self, row: Row) -> None:
         self.row = row
-        self.stored = False
+        self.result: Result | None = None
         self.error: BaseException | None = None
         self.settled = False
         # Held until it is this thread's turn: to return, or to store the queue.
@@ -31,54 +39,56 @@ class _Waiting(Generic[Row]):
         self.turn.acquire()
 
 
-class GroupCommit(Generic[Row]):
-    """`commit(rows)` stores rows in one transaction and says of each whether it was new."""
+class GroupCommit(Generic[Row, Result]):
+    """`commit(rows)` stores at most `most` rows of a queue in one transaction and says of each what became of it."""
 
-    def __init__(self, commit: Callable[[Sequence[Row]], Sequence[bool]]) -> None:
+    def __init__(self, commit: Callable[[Sequence[Row]], Sequence[Result]], *, most: int) -> None:
         self._commit = commit
+        self._most = most
         self._lock = Lock()
-        # A tenant has an entry while one of its threads is storing.
-        self._queues: dict[str, list[_Waiting[Row]]] = {}
+        # A queue has an entry while one of its threads is storing.
+        self._queues: dict[str, list[_Waiting[Row, Result]]] = {}
 
-    def store(self, tenant: str, row: Row) -> bool:
-        """Whether `row` was new. Returns after its commit; raises what the commit raised."""
-        mine = _Waiting(row)
+    def store(self, name: str, row: Row) -> Result:
+        """What became of `row`. Returns after its commit; raises what the commit raised. `name` is the queue's: rows of
+        one are stored in the scope of whichever thread comes first, so it is a tenant's, or a part of one's."""
+        mine: _Waiting[Row, Result] = _Waiting(row)
         with self._lock:
-            queue = self._queues.get(tenant)
+            queue = self._queues.get(name)
             if queue is None:
-                self._queues[tenant] = []
+                self._queues[name] = []
             else:
                 queue.append(mine)
         if queue is not None:
             mine.turn.acquire()
         if not mine.settled:
-            self._lead(tenant, mine)
+            self._lead(name, mine)
         if mine.error is not None:
             raise mine.error
-        return mine.stored
+        return cast("Result", mine.result)
 
-    def _lead(self, tenant: str, mine: _Waiting[Row]) -> None:
+    def _lead(self, name: str, mine: _Waiting[Row, Result]) -> None:
         """Stores this thread's row and all that are waiting, then hands over to the next thread in the queue."""
         with self._lock:
-            queue = self._queues[tenant]
-            batch = [mine, *queue[: MOST_ROWS - 1]]
-            del queue[: MOST_ROWS - 1]
+            queue = self._queues[name]
+            batch = [mine, *queue[: self._most - 1]]
+            del queue[: self._most - 1]
         try:
             self._settle(batch)
         finally:
             with self._lock:
                 following = queue.pop(0) if queue else None
                 if following is None:
-                    del self._queues[tenant]
+                    del self._queues[name]
             for waiting in batch[1:]:
                 waiting.turn.release()
             if following is not None:
                 following.turn.release()
 
-    def _settle(self, batch: list[_Waiting[Row]]) -> None:
+    def _settle(self, batch: list[_Waiting[Row, Result]]) -> None:
         try:
-            for waiting, stored in zip(batch, self._commit([waiting.row for waiting in batch]), strict=True):
-                waiting.stored = stored
+            for waiting, result in zip(batch, self._commit([waiting.row for waiting in batch]), strict=True):
+                waiting.result = result
         except BaseException as error:  # noqa: BLE001 - handed to each thread that waits, which raises it
             for waiting in batch:
                 waiting.error = error

@@ -33,7 +33,7 @@ class PriceStatus(models.TextChoices):
     DUPLICATE = "duplicate"
 
 
-class Measured(TenantModel):
+class Measured(models.Model):
     """What can be added up, and the price it comes from.
 
     `cost` is exact, in `currency`, and empty where no price was known: never 0 for "unknown".
@@ -67,7 +67,7 @@ class Measured(TenantModel):
         abstract = True
 
 
-class UsageEvent(Measured):
+class UsageEvent(TenantModel, Measured):
     """One call to a provider, as its reporter described it, and what it cost by the prices of that moment.
 
     Counts are tokens, durations milliseconds. Ids of projects and keys are plain, so that facts outlive what they name.
@@ -171,7 +171,7 @@ class UsageEvent(Measured):
         return f"{self.provider}:{self.model} {self.event_id}"
 
 
-class Adjustment(Measured):
+class Adjustment(TenantModel, Measured):
     """What changes about an event later: signed amounts to add, the state after, and why.
 
     An event's revisions are numbered 1, 2, … and it stands as the last of them says; its amounts are its own and the
@@ -242,7 +242,7 @@ class SpanLink(TenantModel):
 
 
 class Repricing(TenantModel):
-    """Rating past events again with the prices known now: first a preview, then adjustments, which can be taken back."""
+    """Rating past events again with the prices known now: a preview, then adjustments, which can be taken back."""
 
     class Status(models.TextChoices):
         PREVIEWED = "previewed"

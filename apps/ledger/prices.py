@@ -1,6 +1,6 @@
 """What a reported call costs: the rules that lie between a report and apps/pricing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
@@ -24,7 +24,7 @@ class Price(NamedTuple):
     reason: str = ""
     rule: str = ""
     snapshot_id: int | None = None
-    lines: list[Any] = []
+    lines: Sequence[Any] = ()
     cost: Decimal | None = None
     currency: str = ""
     flags: tuple[str, ...] = ()

@@ -128,7 +128,7 @@ class _Groups:
     """Reports of one call, as they are found to be."""
 
     def __init__(self, by_id: Mapping[uuid.UUID, Report]) -> None:
-        self._by_id = by_id
+        self.reports = by_id
         self._group = {each: {each} for each in by_id}
 
     def of(self, event_id: uuid.UUID) -> set[uuid.UUID]:
@@ -168,7 +168,10 @@ def _calls_above(
             place = above[place]
             if place in passed:
                 # Spans that are each other's parents are nobody's: the first of the circle counts.
-                del above[min(passed)]
+                circle = [place]
+                while above[circle[-1]] != place:
+                    circle.append(above[circle[-1]])
+                del above[min(circle)]
                 break
             passed.add(place)
     return above
@@ -197,10 +200,10 @@ def _join_lookalikes(groups: _Groups, above: Mapping[uuid.UUID, uuid.UUID]) -> N
     """Rule C, among reports that no other call is above: each within the shortest that holds it, and of one scope no
     two within the same."""
     alike: dict[int, list[Report]] = {}
-    for report in groups._by_id.values():
+    for report in groups.reports.values():
         if report.fingerprint is not None and report.duration_ms is not None and report.event_id not in above:
             alike.setdefault(report.fingerprint, []).append(report)
-    for candidates in alike.values():
+    for _, candidates in sorted(alike.items()):
         if len(candidates) < 2:
             continue
         candidates.sort(key=lambda one: (one.duration_ms, one.precedence))
@@ -219,7 +222,7 @@ def _look_alike(inner: Report, outer: Report, groups: _Groups) -> bool:
     if not (outer.started_at <= inner.started_at and inner.ended_at <= outer.ended_at):
         return False
     mine, theirs = groups.of(inner.event_id), groups.of(outer.event_id)
-    responses = {_response(groups._by_id[each]) for each in mine | theirs} - {None}
+    responses = {_response(groups.reports[each]) for each in mine | theirs} - {None}
     return len(responses) < 2 or mine is theirs
 
 

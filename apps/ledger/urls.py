@@ -1,5 +1,8 @@
 from django.urls import path
 
-from apps.ledger.api import UsageEventsView
+from apps.ledger.api import UsageEventBatchView, UsageEventsView
 
-urlpatterns = [path("usage-events/", UsageEventsView.as_view())]
+urlpatterns = [
+    path("usage-events/", UsageEventsView.as_view()),
+    path("usage-events/batch", UsageEventBatchView.as_view()),
+]

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.urls import include, path, re_path
 
+from apps.ledger.api import export_traces
 from web import headers, health, showcase, views
 
 sdk_endpoints = [path("", include("apps.sdk.urls")), path("", include("apps.ledger.urls"))]
@@ -19,12 +20,15 @@ urlpatterns = [
     path("o/<uuid:organization_id>/", include("apps.members.urls")),
     path("o/<uuid:organization_id>/", include("apps.projects.urls")),
     path("o/<uuid:organization_id>/", include("apps.vault.urls")),
+    path("o/<uuid:organization_id>/", include("apps.usage.urls")),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("csp-reports", headers.csp_reports),
     path("api/v1/", include(sdk_endpoints)),
     # Releases before 1.9 append /api/v1 to an address that their users may have copied with it.
     path("api/v1/api/v1/", include(sdk_endpoints)),
+    # Without a slash: exporters take a redirect for success, and what they sent would be lost.
+    path("v1/traces", export_traces),
     re_path(r"^(?:api|v1)/", views.no_endpoint),
 ]
 

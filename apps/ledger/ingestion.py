@@ -1,0 +1,414 @@
+"""Storing reports that may be about one call: spans, and events that name the provider's response.
+
+A project's reports are stored one batch after the other, under its lock, each in one transaction: look up what is known
+of the same calls, decide which report counts (settling.py), store the new rows, adjust the old ones. So there is no
+moment at which a call counts twice, in whatever order its reports come, and a crash leaves all of it or nothing.
+Batches that wait for the same project in one process share a transaction.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from django.db import transaction
+from django.utils.crypto import salted_hmac
+
+from apps.directory.callers import Caller, refuse_revoked
+from apps.directory.sql import LIVE_KEY
+from apps.ledger.calls import Call
+from apps.ledger.group_commit import GroupCommit, refuse_transaction
+from apps.ledger.models import Adjustment, PriceStatus, UsageEvent
+from apps.ledger.outcomes import Outcome
+from apps.ledger.prices import Priceable, price_of
+from apps.ledger.rows import NewRow, meters_of, row_of, store_rows
+from apps.ledger.settling import Meters, Report, Rule, Verdict, fingerprint, settle
+from apps.ledger.standing import Standing, adjust, duplicate_price, reported_meters, standings, store
+from tenancy import tenant_scope
+from tenancy.ids import uuid7
+from tenancy.sql import Statement
+
+# Calls a transaction takes at most, and batches that share one.
+MOST_CALLS = 2_048
+MOST_BATCHES = 64
+# How far apart two reports may begin that rule C takes for one call: it bounds a search, no call is longer.
+LONGEST_CALL = timedelta(hours=1)
+# Reports lead to further reports of the same calls. Real ones end at the first or second look.
+MOST_LOOKS = 8
+
+REASONS = {
+    Rule.WITHIN_CALL: "A call further out in the same trace is the same call, and counts for it.",
+    Rule.SAME_RESPONSE: "Another report names the same response of the provider, and counts for it.",
+    Rule.POSSIBLE_DUPLICATE: "Another instrumentation of the same process reported the same model and token counts for "
+    "the same time: taken for one call.",
+}
+STANDS_ALONE = "A later report showed that this is a call of its own."
+SAID_MORE = "Another report of the same call said more about what it used."
+
+
+class SpanParent(NamedTuple):
+    """A span that is no call, and the one above it."""
+
+    event_id: uuid.UUID
+    parent_event_id: uuid.UUID
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one request reports."""
+
+    caller: Caller
+    calls: Sequence[Call]
+    links: Sequence[SpanParent] = ()
+
+
+@dataclass(slots=True)
+class Stored:
+    """What became of a batch: of each call by its event id, or why none of it was taken."""
+
+    outcomes: dict[uuid.UUID, Outcome] = field(default_factory=dict)
+    is_revoked: bool = False
+
+
+def store_related(batch: Batch) -> dict[uuid.UUID, Outcome]:
+    """Stores the batch for good: when this returns, all of it is committed. Of each call, what became of it.
+
+    Raises NotAuthenticatedError when the caller's key was revoked: then nothing is stored.
+    """
+    refuse_transaction()
+    outcomes: dict[uuid.UUID, Outcome] = {}
+    queue = f"{batch.caller.tenant.schema_name}/{batch.caller.project_id}"
+    with tenant_scope(batch.caller.tenant):
+        for start in range(0, max(len(batch.calls), len(batch.links), 1), MOST_CALLS):
+            part = slice(start, start + MOST_CALLS)
+            stored = _group.store(queue, Batch(batch.caller, batch.calls[part], batch.links[part]))
+            if stored.is_revoked:
+                refuse_revoked()
+            outcomes |= stored.outcomes
+    return outcomes
+
+
+# Waits for the project's lock. What it sees beside is as of before the wait: enough for keys and settings, which are
+# no part of what the lock protects.
+_BEGIN = Statement(f"""
+    SELECT p.hides_labels,
+           (SELECT coalesce(json_agg(k.generation), '[]') FROM public.directory_projectkeyentry k
+              JOIN public.organizations_organization o ON o.id = k.organization_id
+             WHERE k.project_id = p.id AND {LIVE_KEY}),
+           (SELECT coalesce(json_object_agg(v.id, CASE WHEN v.archived_at IS NULL THEN v.provider END), '{{}}')
+              FROM {{tenant}}.vault_providerkey v WHERE v.project_id = p.id)
+      FROM (SELECT pg_advisory_xact_lock(hashtextextended('ledger:' || $1, 0))) waited,
+           {{tenant}}.projects_project p
+     WHERE p.id = $1::uuid
+""")
+
+# Events and links of the same traces, responses and fingerprints.
+_RELATED = Statement("""
+    SELECT 'event', e.id, NULL
+      FROM unnest($2::uuid[], $3::uuid[]) AS t (low, high)
+      JOIN {tenant}.ledger_usageevent e
+        ON e.project_id = $1 AND e.event_id BETWEEN t.low AND t.high
+    UNION ALL
+    SELECT 'event', e.id, NULL
+      FROM unnest($4::text[]) AS t (response_id)
+      JOIN {tenant}.ledger_usageevent e
+        ON e.project_id = $1 AND e.response_id = t.response_id AND NOT (e.response_id = '')
+    UNION ALL
+    SELECT 'event', e.id, NULL
+      FROM unnest($5::bigint[], $6::timestamptz[], $7::timestamptz[]) AS t (fingerprint, low, high)
+      JOIN {tenant}.ledger_usageevent e
+        ON e.project_id = $1 AND e.fingerprint = t.fingerprint AND e.occurred_at BETWEEN t.low AND t.high
+    UNION ALL
+    SELECT 'link', l.event_id, l.parent_event_id
+      FROM unnest($2::uuid[], $3::uuid[]) AS t (low, high)
+      JOIN {tenant}.ledger_spanlink l
+        ON l.project_id = $1 AND l.event_id BETWEEN t.low AND t.high AND t.low <> t.high
+""")
+
+_STORE_LINKS = Statement("""
+    INSERT INTO {tenant}.ledger_spanlink (id, project_id, event_id, parent_event_id)
+    SELECT t.id, $1, t.event_id, t.parent_event_id
+      FROM unnest($2::uuid[], $3::uuid[], $4::uuid[]) AS t (id, event_id, parent_event_id)
+        ON CONFLICT (project_id, event_id) DO NOTHING
+""")
+
+
+class _Context(NamedTuple):
+    """What the project's row and keys say."""
+
+    hides_labels: bool
+    generations: frozenset[int]
+    # Of all its provider keys, the provider where the key is in use.
+    provider_keys: Mapping[uuid.UUID, str | None]
+
+
+def _commit(batches: Sequence[Batch]) -> list[Stored]:
+    """Stores batches of one project in one transaction."""
+    project_id = batches[0].caller.project_id
+    now = datetime.now(UTC)
+    with transaction.atomic():
+        context = _begin(project_id)
+        answers: list[Stored] = []
+        fresh: dict[uuid.UUID, _New] = {}
+        links: dict[uuid.UUID, uuid.UUID] = {}
+        for batch in batches:
+            caller, answer = batch.caller, Stored()
+            answers.append(answer)
+            if context is None or (caller.ingest_token_id is None and caller.generation not in context.generations):
+                answer.is_revoked = True
+                continue
+            for call in batch.calls:
+                if call.provider_key_id is not None and call.provider_key_id not in context.provider_keys:
+                    answer.outcomes[call.event_id] = Outcome.FOREIGN_PROVIDER_KEY
+                elif call.event_id in fresh:
+                    answer.outcomes[call.event_id] = Outcome.DUPLICATE
+                else:
+                    answer.outcomes[call.event_id] = Outcome.STORED
+                    fresh[call.event_id] = _New(caller, call, call.started_at or call.ended_at or now)
+            links.update(batch.links)
+        if context is None or not (fresh or links):
+            return answers
+        known, parents = _related(project_id, fresh, links)
+        for event_id in known.keys() & fresh.keys():
+            del fresh[event_id]
+            for answer in answers:
+                if answer.outcomes.get(event_id) is Outcome.STORED:
+                    answer.outcomes[event_id] = Outcome.DUPLICATE
+        _settle(context, fresh, known, parents, now)
+        _store_links(project_id, links)
+    return answers
+
+
+_group: GroupCommit[Batch, Stored] = GroupCommit(_commit, most=MOST_BATCHES)
+
+
+class _New(NamedTuple):
+    caller: Caller
+    call: Call
+    occurred_at: datetime
+
+    def report(self) -> Report:
+        call = self.call
+        meters = meters_of(call)
+        return Report(
+            call.event_id,
+            call.parent_event_id,
+            call.source,
+            call.scope,
+            call.provider,
+            frozenset(filter(None, (call.model, call.request_model))),
+            call.response_id,
+            fingerprint(call.instance, meters),
+            self.occurred_at,
+            call.total_duration_ms,
+            meters,
+            call.service_tier,
+        )
+
+
+def _report_of(event: UsageEvent) -> Report:
+    return Report(
+        event.event_id,
+        event.parent_event_id,
+        event.source,
+        event.scope,
+        event.provider,
+        frozenset(filter(None, (event.model, event.request_model))),
+        event.response_id,
+        event.fingerprint,
+        event.occurred_at,
+        event.total_duration_ms,
+        reported_meters(event),
+        event.service_tier,
+    )
+
+
+def _begin(project_id: uuid.UUID) -> _Context | None:
+    """Takes the project's lock. None for a project that is gone."""
+    row = _BEGIN.fetch_one(project_id)
+    if row is None:
+        return None
+    hides_labels, generations, provider_keys = map(str, row)
+    keys = {uuid.UUID(key): provider for key, provider in json.loads(provider_keys).items()}
+    return _Context(hides_labels == "t", frozenset(json.loads(generations)), keys)
+
+
+def _related(
+    project_id: uuid.UUID, fresh: Mapping[uuid.UUID, _New], links: Mapping[uuid.UUID, uuid.UUID]
+) -> tuple[dict[uuid.UUID, Standing], dict[uuid.UUID, uuid.UUID]]:
+    """All events that may be the same calls as the new ones, by event id, and all links of their traces."""
+    known: dict[uuid.UUID, Standing] = {}
+    parents = dict(links)
+    asked = _Keys()
+    wanted = _Keys.of(new.report() for new in fresh.values())
+    wanted.traces |= {_trace(event_id) for event_id in links}
+    for _ in range(MOST_LOOKS):
+        wanted -= asked
+        if not wanted:
+            break
+        asked |= wanted
+        rows = _RELATED.fetch_all(project_id, *wanted.arrays())
+        parents |= {uuid.UUID(str(one)): uuid.UUID(str(above)) for kind, one, above in rows if kind == "link"}
+        ids = {uuid.UUID(str(one)) for kind, one, _ in rows if kind == "event"}
+        ids -= {standing.event.id for standing in known.values()}
+        if not ids:
+            break
+        found = standings(UsageEvent.objects.filter(id__in=ids))
+        known |= {standing.event.event_id: standing for standing in found}
+        wanted = _Keys.of(_report_of(standing.event) for standing in found)
+    return known, parents
+
+
+Range = tuple[uuid.UUID, uuid.UUID]
+_LOW = (1 << 64) - 1
+
+
+def _trace(event_id: uuid.UUID) -> Range:
+    """The event ids of a span's whole trace."""
+    return uuid.UUID(int=event_id.int & ~_LOW), uuid.UUID(int=event_id.int | _LOW)
+
+
+@dataclass(slots=True)
+class _Keys:
+    """What to look for: ranges of event ids, responses, and fingerprints with the time around them."""
+
+    traces: set[Range] = field(default_factory=set)
+    responses: set[str] = field(default_factory=set)
+    lookalikes: set[tuple[int, datetime]] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, reports: Iterable[Report]) -> "_Keys":
+        keys = cls()
+        for report in reports:
+            keys.traces.add(_trace(report.event_id))
+            if report.response_id:
+                keys.responses.add(report.response_id)
+            if report.fingerprint is not None:
+                keys.lookalikes.add((report.fingerprint, report.started_at))
+        return keys
+
+    def arrays(self) -> Sequence[str]:
+        """$2 to $7 of _RELATED."""
+        return (
+            _array(str(low) for low, _ in self.traces),
+            _array(str(high) for _, high in self.traces),
+            _array(json.dumps(each) for each in self.responses),
+            _array(str(each) for each, _ in self.lookalikes),
+            _array(f'"{(at - LONGEST_CALL).isoformat()}"' for _, at in self.lookalikes),
+            _array(f'"{(at + LONGEST_CALL).isoformat()}"' for _, at in self.lookalikes),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.traces or self.responses or self.lookalikes)
+
+    def __ior__(self, other: "_Keys") -> "_Keys":
+        self.traces |= other.traces
+        self.responses |= other.responses
+        self.lookalikes |= other.lookalikes
+        return self
+
+    def __isub__(self, other: "_Keys") -> "_Keys":
+        self.traces -= other.traces
+        self.responses -= other.responses
+        self.lookalikes -= other.lookalikes
+        return self
+
+
+def _array(items: Iterable[str]) -> str:
+    """A PostgreSQL array's text form. Items need no quotes, or have them."""
+    return "{" + ",".join(items) + "}"
+
+
+def _settle(
+    context: _Context,
+    fresh: Mapping[uuid.UUID, _New],
+    known: Mapping[uuid.UUID, Standing],
+    parents: Mapping[uuid.UUID, uuid.UUID],
+    now: datetime,
+) -> None:
+    """Stores the new rows as they count, and adjusts those that count otherwise now."""
+    reports = [new.report() for new in fresh.values()] + [_report_of(standing.event) for standing in known.values()]
+    verdicts = settle(reports, parents)
+    in_use = {provider: key for key, provider in context.provider_keys.items() if provider is not None}
+    rows: list[NewRow] = []
+    adjustments: list[Adjustment | None] = []
+    for event_id, (caller, call, occurred_at) in fresh.items():
+        verdict = verdicts[event_id]
+        if context.hides_labels:
+            call.session, call.user = (_hidden(caller.project_id, label) for label in (call.session, call.user))
+        reported = meters_of(call)
+        price = duplicate_price(verdict.rule) if verdict.rule else price_of(call, reported, occurred_at)
+        row = row_of(
+            caller,
+            call,
+            price,
+            occurred_at=occurred_at,
+            now=now,
+            same_call_as=verdict.same_call_as,
+            # The SDK had its key from here; what other instrumentations called with is not known.
+            provider_key_id=in_use.get(call.provider) if call.source == "any-llm" and caller.generation else None,
+        )
+        rows.append(row)
+        if verdict.rule is None and _says_more(verdict, reported, call.service_tier):
+            event = UsageEvent(
+                id=row.id,
+                event_id=event_id,
+                project_id=caller.project_id,
+                occurred_at=occurred_at,
+                provider=row.provider,
+                model=row.model,
+                request_model=row.request_model,
+                operation=row.operation,
+                is_batch=row.is_batch,
+                ending=row.ending,
+                total_duration_ms=row.total_duration_ms,
+            )
+            adjustments.append(_towards(verdict, Standing(event, 0, price, None, reported, call.service_tier)))
+    store_rows(rows)
+    for event_id, standing in known.items():
+        adjustments.append(_towards(verdicts[event_id], standing))
+    store(adjustments)
+
+
+def _towards(verdict: Verdict, standing: Standing) -> Adjustment | None:
+    """What makes a stored event count as the verdict says; None where it does."""
+    was_duplicate = standing.price.status == PriceStatus.DUPLICATE
+    if verdict.rule is not None:
+        if was_duplicate:
+            return None
+        return adjust(
+            standing,
+            price=duplicate_price(verdict.rule),
+            meters={},
+            same_call_as=verdict.same_call_as,
+            kind=Adjustment.Kind.SAME_CALL,
+            reason=REASONS[verdict.rule],
+        )
+    if not was_duplicate and not _says_more(verdict, standing.meters, standing.service_tier):
+        return None
+    priced: Priceable = replace(standing, service_tier=verdict.service_tier or standing.service_tier)
+    return adjust(
+        standing,
+        price=price_of(priced, verdict.meters, standing.event.occurred_at),
+        meters=verdict.meters,
+        kind=Adjustment.Kind.SAME_CALL if was_duplicate else Adjustment.Kind.DETAIL,
+        reason=STANDS_ALONE if was_duplicate else SAID_MORE,
+        service_tier=verdict.service_tier,
+    )
+
+
+def _says_more(verdict: Verdict, meters: Meters, service_tier: str) -> bool:
+    return verdict.meters != meters or verdict.service_tier not in ("", service_tier)
+
+
+def _hidden(project_id: uuid.UUID, label: str) -> str:
+    """A label that tells one user or session from another and nobody's name."""
+    return salted_hmac("ledger.labels", f"{project_id}:{label}", algorithm="sha256").hexdigest()[:16] if label else ""
+
+
+def _store_links(project_id: uuid.UUID, links: Mapping[uuid.UUID, uuid.UUID]) -> None:
+    if links:
+        columns = [(str(uuid7()), str(one), str(above)) for one, above in links.items()]
+        _STORE_LINKS.fetch_all(project_id, *(_array(column) for column in zip(*columns, strict=True)))

@@ -1,0 +1,212 @@
+"""A call as a row of the ledger, and the statement that stores rows."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from django.db import connection
+from msgspec.structs import FieldInfo
+
+from apps.directory.callers import Caller
+from apps.directory.sql import LIVE_KEY
+from apps.ledger.calls import Call
+from apps.ledger.models import METER_COLUMNS, UsageEvent
+from apps.ledger.prices import Price
+from apps.ledger.settling import fingerprint
+from apps.pricing.meters import Meter
+from tenancy.ids import uuid7
+from tenancy.sql import Statement
+
+# How far ahead of ours a reporter's clock may be before its rows are marked.
+SKEW = timedelta(minutes=5)
+
+
+class Flag(StrEnum):
+    """What to know about a row beside what apps.pricing.rating.Flag says."""
+
+    # It begins in the future, or ends before it begins.
+    CLOCK_SKEW = "clock_skew"
+    # The reporter named no time: it is the report's.
+    TIME_OF_REPORT = "time_of_report"
+
+
+class NewRow(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A row as it is handed to PostgreSQL, in JSON: one parameter whatever the number of rows. What is left out has
+    its column's default."""
+
+    id: uuid.UUID
+    event_id: uuid.UUID
+    project_id: uuid.UUID
+    source: str
+    occurred_at: datetime
+    price_status: str
+    key_generation: int | None = None
+    ingest_token_id: uuid.UUID | None = None
+    provider_key_id: uuid.UUID | None = None
+
+    provider: str = ""
+    model: str = ""
+    request_model: str = ""
+    operation: str = ""
+    service_tier: str = ""
+    is_batch: bool = False
+    cache_in_input: bool = True
+    client_name: str = ""
+    session: str = ""
+    user_label: str = ""
+    ending: str = "ok"
+    error_type: str = ""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    requests: int | None = None
+
+    time_to_first_token_ms: float | None = None
+    time_to_last_token_ms: float | None = None
+    total_duration_ms: float | None = None
+    tokens_per_second: float | None = None
+    chunks_received: int | None = None
+    avg_chunk_size: float | None = None
+    inter_chunk_latency_variance_ms: float | None = None
+
+    price_reason: str = ""
+    price_rule: str = ""
+    price_snapshot_id: int | None = None
+    price_lines: Sequence[Any] = ()
+    cost: str | None = None
+    currency: str = ""
+    reported_cost: str | None = None
+    flags: Sequence[str] = ()
+    same_call_as: uuid.UUID | None = None
+
+    trace_id: uuid.UUID | None = None
+    parent_event_id: uuid.UUID | None = None
+    response_id: str = ""
+    scope: str = ""
+    fingerprint: int | None = None
+    sequence_source: str = ""
+    sequence_number: int | None = None
+
+
+def row_of(
+    caller: Caller,
+    call: Call,
+    price: Price,
+    *,
+    occurred_at: datetime,
+    now: datetime,
+    same_call_as: uuid.UUID | None = None,
+    provider_key_id: uuid.UUID | None = None,
+) -> NewRow:
+    """The call's row. Its columns are what was reported; `price` is what it counts for on arrival."""
+    flags = list(price.flags)
+    if occurred_at > now + SKEW or (call.started_at and call.ended_at and call.ended_at < call.started_at):
+        flags.append(Flag.CLOCK_SKEW)
+    if call.started_at is None:
+        flags.append(Flag.TIME_OF_REPORT)
+    return NewRow(
+        id=uuid7(),
+        event_id=call.event_id,
+        project_id=caller.project_id,
+        source=call.source,
+        occurred_at=occurred_at,
+        price_status=price.status.value,
+        key_generation=caller.generation,
+        ingest_token_id=caller.ingest_token_id,
+        provider_key_id=call.provider_key_id or provider_key_id,
+        provider=call.provider,
+        model=call.model or call.request_model,
+        request_model=call.request_model,
+        operation=call.operation,
+        service_tier=call.service_tier,
+        is_batch=call.is_batch,
+        cache_in_input=call.cache_in_input,
+        client_name=call.client_name,
+        session=call.session,
+        user_label=call.user,
+        ending=call.ending.value,
+        error_type=call.error_type,
+        time_to_first_token_ms=call.time_to_first_token_ms,
+        time_to_last_token_ms=call.time_to_last_token_ms,
+        total_duration_ms=call.total_duration_ms,
+        tokens_per_second=call.tokens_per_second,
+        chunks_received=call.chunks_received,
+        avg_chunk_size=call.avg_chunk_size,
+        inter_chunk_latency_variance_ms=call.inter_chunk_latency_variance_ms,
+        price_reason=price.reason,
+        price_rule=price.rule,
+        price_snapshot_id=price.snapshot_id,
+        price_lines=price.lines,
+        cost=_text(price.cost),
+        currency=price.currency,
+        reported_cost=_text(call.reported_cost),
+        flags=flags,
+        same_call_as=same_call_as,
+        trace_id=call.trace_id,
+        parent_event_id=call.parent_event_id,
+        response_id=call.response_id,
+        scope=call.scope,
+        fingerprint=fingerprint(call.instance, call.meters),
+        sequence_source=call.sequence_source,
+        sequence_number=call.sequence_number,
+        **{METER_COLUMNS[meter]: quantity for meter, quantity in meters_of(call).items()},
+    )
+
+
+def meters_of(call: Call) -> dict[Meter, int]:
+    """The quantities that the ledger has a column for; each call is one request unless it says otherwise."""
+    return {Meter.REQUEST: 1} | {meter: value for meter, value in call.meters.items() if meter in METER_COLUMNS}
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)
+
+
+
+class _Column:
+    """A column, its type and how it is read from the recordset `r`."""
+
+    def __init__(self, field: FieldInfo) -> None:
+        column = UsageEvent._meta.get_field(field.name)
+        self.name = field.name
+        self.type = str(column.db_type(connection))
+        self.value = f"r.{field.name}"
+        if not (field.required or column.null):
+            # It was left out, which stands for the default.
+            text = field.default if isinstance(field.default, str) else msgspec.json.encode(field.default).decode()
+            self.value = f"coalesce({self.value}, '{text}') AS {field.name}"
+
+
+_COLUMNS = [_Column(field) for field in msgspec.structs.fields(NewRow)]
+_NAMES = ", ".join(column.name for column in _COLUMNS)
+
+# One round trip and one commit: of the rows whose key is live and whose provider key is their project's, store those
+# that are new. What is not returned was known or is refused.
+_STORE = Statement(f"""
+    WITH fresh AS MATERIALIZED (
+        SELECT {", ".join(column.value for column in _COLUMNS)}
+          FROM json_to_recordset($1) AS r ({", ".join(f"{column.name} {column.type}" for column in _COLUMNS)})
+          LEFT JOIN public.directory_projectkeyentry k
+            ON k.project_id = r.project_id AND k.generation = r.key_generation
+          LEFT JOIN public.organizations_organization o ON o.id = k.organization_id
+          LEFT JOIN {{tenant}}.vault_providerkey p ON p.id = r.provider_key_id AND p.project_id = r.project_id
+         WHERE (r.ingest_token_id IS NOT NULL OR ({LIVE_KEY})) AND (r.provider_key_id IS NULL OR p.id IS NOT NULL))
+    INSERT INTO {{tenant}}.ledger_usageevent ({_NAMES}) SELECT {_NAMES} FROM fresh
+        ON CONFLICT (project_id, event_id) DO NOTHING
+    RETURNING id
+""")
+
+
+def store_rows(rows: Sequence[NewRow]) -> set[str]:
+    """Stores rows of the current tenant in one statement; the ids of those that were new and allowed."""
+    return {str(row[0]) for row in _STORE.fetch_all(msgspec.json.encode(rows).decode())}
