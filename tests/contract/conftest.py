@@ -10,6 +10,7 @@ from tests.contract.releases import CLIENTS, SDKS, ClientRelease, SdkRelease, ea
 from tests.contract.running import Platform
 from tests.contract.running import platform as running_platform
 from tests.contract.scene import Running, Tenant, driver, new_tenant
+from tests.contract.scripted import ScriptedProvider
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,18 @@ def provider() -> FakeProvider:
 def api_base(provider: FakeProvider) -> Iterator[str]:
     with provider.running() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def scripted_provider() -> ScriptedProvider:
+    return ScriptedProvider()
+
+
+@pytest.fixture(scope="session")
+def scripted(scripted_provider: ScriptedProvider) -> Iterator[str]:
+    """The scripted provider's origin."""
+    with scripted_provider.running() as origin:
+        yield origin
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CONTROL = Path(__file__).with_name("control.py")
 HOST = "127.0.0.1"
 READY_SECONDS = 60
+# Of the role that makes and changes tables; the programs that only use them are not given it.
+OWNER_URL = "DATABASE_OWNER_URL"
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,12 @@ def platform(folder: Path) -> Iterator[Platform]:
     """Start the Procfile's web command with two processes, against a new database that is dropped afterwards."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
     with ExitStack() as stack:
-        url = stack.enter_context(_database(f"contract_{worker}_{os.getpid()}"))
+        urls = stack.enter_context(_database(f"contract_{worker}_{os.getpid()}"))
         port = free_port()
         origin = f"http://{HOST}:{port}"
         environment = {
             **os.environ,
-            "DATABASE_URL": url,
+            **urls,
             "REDIS_URL": _redis_of(worker),
             "SITE_URL": origin,
             "HOST": HOST,
@@ -93,32 +95,36 @@ def platform(folder: Path) -> Iterator[Platform]:
         control.ask("prepare")
         command = parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes["web"]
         shell = ["sh", "-c", f"exec {command}"]
-        web = stack.enter_context(Child(shell, environment=environment, folder=ROOT, log=folder / "web.log"))
+        # As it is deployed: web is not the database's owner.
+        of_web = {name: value for name, value in environment.items() if name != OWNER_URL}
+        web = stack.enter_context(Child(shell, environment=of_web, folder=ROOT, log=folder / "web.log"))
         _wait_until_ready(web, port)
-        database = stack.enter_context(psycopg.connect(url, autocommit=True, row_factory=dict_row))
-        yield Platform(origin, web.log, _log_of(database), control, database)
+        owner = urls.get(OWNER_URL, urls["DATABASE_URL"])
+        database = stack.enter_context(psycopg.connect(owner, autocommit=True, row_factory=dict_row))
+        yield Platform(origin, web.log, _database_log(), control, database)
 
 
 @contextmanager
-def _database(name: str) -> Iterator[str]:
-    """The connection string of a new database, on the server that DATABASE_URL names."""
-    server = os.environ["DATABASE_URL"]
+def _database(name: str) -> Iterator[dict[str, str]]:
+    """The connection strings of a new database, on the server that DATABASE_URL names: of each role that there is."""
+    servers = {variable: os.environ[variable] for variable in ("DATABASE_URL", OWNER_URL) if variable in os.environ}
+    owner = servers.get(OWNER_URL, servers["DATABASE_URL"])
     identifier = sql.Identifier(name)
-    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier)
-    with psycopg.connect(make_conninfo(server, dbname="postgres"), autocommit=True) as connection:
+    # Waits a moment for backends whose clients are gone.
+    drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(identifier)
+    with psycopg.connect(make_conninfo(owner, dbname="postgres"), autocommit=True) as connection:
         connection.execute(drop)
         connection.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
         try:
-            yield make_conninfo(server, dbname=name)
+            yield {variable: make_conninfo(server, dbname=name) for variable, server in servers.items()}
         finally:
             connection.execute(drop)
 
 
-def _log_of(database: psycopg.Connection[dict[str, Any]]) -> Path | None:
+def _database_log() -> Path | None:
     """The server's log where it is the one that the tests start; None where DATABASE_URL names another."""
-    [row] = database.execute("SHOW data_directory").fetchall()
-    log = Path(row["data_directory"]).parent / "server.log"
-    return log if log.is_file() else None
+    log = os.environ.get("POSTGRES_LOG")
+    return Path(log) if log else None
 
 
 def _redis_of(worker: str) -> str:

@@ -20,11 +20,12 @@ R = TypeVar("R", bound=Release)
 
 @dataclass(frozen=True)
 class Tenant:
-    """An organization of one test: its project, the project's key, and a provider key for openai."""
+    """An organization of one test: its project, the project's key, and a provider key for openai and anthropic."""
 
     schema: str
     project_id: str
     key: str
+    ingest_token: str
     provider_key_id: str
     # What was sealed, and a word that is in every prompt and answer: neither may ever reach the platform.
     provider_secret: str
@@ -73,11 +74,12 @@ class Running(Generic[R]):
 def new_tenant(platform: Platform, provider: FakeProvider, api_base: str) -> Iterator[Tenant]:
     """At its end it makes sure that no secret has come to where it must not be."""
     secret, word = f"provider-secret-{secrets.token_hex(16)}", f"word-{secrets.token_hex(16)}"
-    made = platform.control.ask("make_workspace", provider_keys={"openai": secret})
+    made = platform.control.ask("make_workspace", provider_keys={"openai": secret, "anthropic": secret})
     tenant = Tenant(
         schema=made["schema"],
         project_id=made["project_id"],
         key=made["key"],
+        ingest_token=made["ingest_token"],
         provider_key_id=made["provider_key_ids"]["openai"],
         provider_secret=secret,
         word=word,
@@ -89,12 +91,13 @@ def new_tenant(platform: Platform, provider: FakeProvider, api_base: str) -> Ite
     yield tenant
     private_key = tenant.key.rpartition("-")[2]
     web_log = platform.web_log.read_text(encoding="utf-8")
-    assert "/api/v1/auth/" in web_log, "no request is in the log: is it the server's?"
+    assert "/v1/" in web_log, "no request is in the log: is it the server's?"
     database_log = platform.database_log.read_text(encoding="utf-8") if platform.database_log else ""
-    for forbidden in (secret, private_key, word):
+    secrets_of_it = secret, private_key, word, tenant.ingest_token
+    for forbidden in secrets_of_it:
         assert forbidden not in web_log
         assert forbidden not in database_log
-    assert platform.tables_holding(tenant.schema, secret, private_key, word) == set()
+    assert platform.tables_holding(tenant.schema, *secrets_of_it) == set()
     # The search finds what there is to be found.
     assert "projects_project" in platform.tables_holding(tenant.schema, tenant.project_id)
 

@@ -90,7 +90,7 @@ class ScriptedProvider:
         provider = self
 
         class Handler(Quiet):
-            def do_POST(self) -> None:
+            def do_POST(self) -> None:  # noqa: N802 - http.server's name
                 data = self.read_body()
                 _, script, path = self.path.split("/", 2)
                 word = _WORD.search(data.decode())
@@ -122,8 +122,7 @@ def _answer(handler: BaseHTTPRequestHandler, status: int, answer: Any, word: str
 def _tool_turn(body: dict[str, Any]) -> tuple[bool, bool]:
     """Whether the model should call a tool now, and whether it has what the tool said."""
     has_result = any(
-        message.get("role") == "tool" or (_is_result(message.get("content")))
-        for message in body["messages"]
+        message.get("role") == "tool" or (_is_result(message.get("content"))) for message in body["messages"]
     )
     return bool(body.get("tools")) and not has_result, has_result
 
@@ -169,7 +168,10 @@ def _chat(number: str, word: str, body: dict[str, Any], says_usage: bool) -> Any
         [call] = message["tool_calls"]
         chunks = [delta({"role": "assistant", "content": None, "tool_calls": [{"index": 0, **call}]})]
     else:
-        chunks = [delta({"role": "assistant", "content": ""}), *(delta({"content": part}) for part in ("answer ", word))]
+        chunks = [
+            delta({"role": "assistant", "content": ""}),
+            *(delta({"content": part}) for part in ("answer ", word)),
+        ]
     chunks.append(delta({}, reason))
     if says_usage and (body.get("stream_options") or {}).get("include_usage"):
         chunks.append(chunk(choices=[], usage=usage))

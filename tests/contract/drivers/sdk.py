@@ -1,20 +1,32 @@
+# mypy: disable-error-code="import-not-found, import-untyped"
 """What a program does with `any-llm-sdk`. Runs in the release's own environment (answering.py).
 
 A call is {"provider", "model", "prompt", "key", "api_base"}; its result is the text and the tokens the caller sees.
+With INSTRUMENTED the program has OpenTelemetry set up for itself, as an application may; nothing of that goes anywhere.
 """
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
 
-import any_llm  # type: ignore[import-not-found]
+import any_llm
 
 kept: list[Any] = []
 
 # One event loop for the process, as a program has that never mixes asyncio.run() with the blocking functions.
 loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)
+
+
+if "INSTRUMENTED" in os.environ:
+    from opentelemetry import trace
+    from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+    from opentelemetry.sdk.trace import TracerProvider
+
+    trace.set_tracer_provider(TracerProvider())
+    OpenAIInstrumentor().instrument()
 
 
 def arguments(prompt: str, model: str, **rest: str) -> dict[str, Any]:
@@ -102,6 +114,59 @@ def open_only(call: dict[str, str]) -> None:
     opened(call["provider"], call["key"], call["api_base"])
 
 
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "description": "The weather of a city.", "parameters": CITY},
+}
+
+
+def tools(call: dict[str, str]) -> str:
+    """The model calls a tool, and answers with what that said."""
+    said: list[dict[str, Any]] = arguments(**call)["messages"]
+    options = {**_call(call), "messages": said, "tools": [TOOL]}
+    if call["provider"] == "anthropic":
+        options["max_tokens"] = 100
+    first = any_llm.completion(**options).choices[0].message
+    [asked] = first.tool_calls
+    function = {"name": asked.function.name, "arguments": asked.function.arguments}
+    said.append(
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": asked.id, "type": "function", "function": function}],
+        }
+    )
+    said.append({"role": "tool", "tool_call_id": asked.id, "content": f"rain {function['arguments']}"})
+    text: str = any_llm.completion(**options).choices[0].message.content
+    return text
+
+
+def cancelled(call: dict[str, str]) -> None:
+    """A stream whose reader has heard enough after the first piece."""
+
+    async def run() -> None:
+        chunks = await any_llm.acompletion(**_call(call), stream=True)
+        async for _ in chunks:
+            break
+        await chunks.aclose()
+
+    loop.run_until_complete(run())
+
+
+def within(call: dict[str, str]) -> dict[str, Any]:
+    """A call inside a span of the application's own."""
+    with trace.get_tracer("application").start_as_current_span(f"handle {call['prompt']}"):
+        return blocking(call)
+
+
+def flush() -> None:
+    """Sends what the releases that trace have not yet sent; they go on from there."""
+    from any_llm.providers.platform import shutdown_telemetry
+
+    shutdown_telemetry()
+
+
 def _call(call: dict[str, str]) -> dict[str, Any]:
     return {
         **arguments(call["prompt"], call["model"]),
@@ -122,4 +187,8 @@ COMMANDS = {
     "call_and_keep": call_and_keep,
     "call_again": call_again,
     "open_only": open_only,
+    "tools": tools,
+    "cancelled": cancelled,
+    "within": within,
+    "flush": flush,
 }
