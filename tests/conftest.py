@@ -2,11 +2,15 @@
 rolled back, unless it asks for `committed`."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
+from django.db import connections, transaction
 from pytest_django import DjangoDbBlocker, Settings
 
 from apps.pricing.services import import_all
+from tenancy.provisioning import fill_pool
+from tenancy.roles import as_owner
 from tests.cast import Member, Workspace
 
 
@@ -17,10 +21,39 @@ def plain_static_files(settings: Settings) -> None:
 
 
 @pytest.fixture(scope="session")
+def owner(django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker) -> Iterator[ExitStack]:
+    """The session begins as the database's owner, until this is closed. (By then the database has its name of xdist.)"""
+    with ExitStack() as stack:
+        with django_db_blocker.unblock():
+            stack.enter_context(as_owner())
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(owner: ExitStack, django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The test database, made by the owner; what is in it is used as the runtime role. Spare schemas are what sign-ups
+    take, which gives them back in the end."""
+    with django_db_blocker.unblock():
+        fill_pool()
+        owner.close()
+    yield
+    with django_db_blocker.unblock():
+        connections.close_all()
+
+
+@pytest.fixture(scope="session")
 def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> tuple[Workspace, Workspace]:
     with django_db_blocker.unblock():
         import_all()
         return Workspace.make("Acme", "alice"), Workspace.make("Globex", "charlie")
+
+
+@pytest.fixture
+def by_owner(db: None) -> Iterator[None]:
+    """The test acts as the database's owner, who may change tables and ledgers, and all it does is rolled back."""
+    with as_owner(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture

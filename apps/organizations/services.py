@@ -1,21 +1,23 @@
 """What changes organizations."""
 
+import logging
 import uuid
 from datetime import timedelta
-from functools import partial
 
 from allauth.mfa.utils import is_mfa_enabled
 from django.db import transaction
 from django.db.models.functions import Now
 from django.http import Http404
 from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
 
 from apps.accounts.models import User
 from apps.audit.services import record
 from apps.organizations.currencies import CURRENCIES
 from apps.organizations.models import Invitation, Membership, Organization
 from apps.organizations.zones import ZONES
-from tenancy import provisioning, tenant_scope
+from tenancy import NotOwnerError, provisioning, tenant_scope
+from tenancy.roles import as_owner
 from tenancy.tasks import fill_pool
 from web.errors import DomainError
 
@@ -23,25 +25,53 @@ from web.errors import DomainError
 GRACE = timedelta(days=7)
 
 
+logger = logging.getLogger(__name__)
+
+
 class OrganizationError(DomainError):
     status = 422
     code = "invalid_organization"
+
+
+class NoSpareSchemaError(DomainError):
+    """No schema is ready, and this process may make none; a worker was asked to."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no room for another organization right now; it is being made. Try again in a minute.",
+            headers={"Retry-After": "60"},
+        )
 
 
 @transaction.atomic
 def create_organization(*, name: str, owner: User) -> Organization:
     """An organization that can be entered at once, and `owner` as its owner.
 
-    It takes a spare schema (one row update), or makes one when none is ready; a task fills the pool again.
+    It takes a spare schema (one row update), or makes one when none is ready; a task fills the pool again. Raises
+    NoSpareSchemaError when none is ready and this process, as web, may make none.
     """
     name = check_name(name)
-    schema = provisioning.claim_schema()
+    try:
+        schema = provisioning.claim_schema()
+    except NotOwnerError as error:
+        _ask_for_spares()
+        raise NoSpareSchemaError from error
     organization = Organization.objects.create(name=name, schema_name=schema.name, schema_version=schema.version)
     Membership.objects.create(organization=organization, user=owner, role=Membership.Role.OWNER, confirmed_at=Now())
     with tenant_scope(organization):
         record("organization.created", actor=owner, subject=name)
-    transaction.on_commit(partial(fill_pool.delay), robust=True)
+    transaction.on_commit(_ask_for_spares, robust=True)
     return organization
+
+
+def _ask_for_spares() -> None:
+    try:
+        fill_pool.delay()
+    except BrokerError:
+        logger.exception("spare schemas can't be asked for; beat does it every minute")
 
 
 def check_name(name: str) -> str:
@@ -119,10 +149,12 @@ def cancel_deletion(*, organization_id: uuid.UUID, actor: User) -> Organization:
 
 
 def delete_due() -> int:
-    """Deletes the organizations whose time is up; how many. Each in its own transaction."""
+    """Deletes the organizations whose time is up; how many. As the database's owner, each in its own transaction: what
+    is cut short is done the next time."""
     deleted = 0
-    while _delete_one():
-        deleted += 1
+    with as_owner():
+        while _delete_one():
+            deleted += 1
     return deleted
 
 

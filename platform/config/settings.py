@@ -4,8 +4,10 @@ There is one settings module: development, tests and production differ by variab
 docs/settings.md lists every variable.
 """
 
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
 from config.env import ROOT, from_process
@@ -100,6 +102,7 @@ TEMPLATES = [
 # --- Database and tenants (platform/tenancy) ---
 
 _database = conninfo_to_dict(env.text("DATABASE_URL", hint="postgresql://user:password@host:5432/name"))
+_owner = conninfo_to_dict(env.text("DATABASE_OWNER_URL", ""))
 DATABASES = {
     "default": {
         "ENGINE": "tenancy.backend",
@@ -114,6 +117,20 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
     }
 }
+# What takes the place of the above while something is done as the owner (tenancy/roles.py); empty where this process
+# may not, or where one role is all there is.
+DATABASE_OWNER: dict[str, Any] = {}
+if _owner:
+    if not _owner.get("user") or not DATABASES["default"]["USER"]:
+        raise ImproperlyConfigured("Beside DATABASE_OWNER_URL both URLs must name their user.")
+    _owner.pop("dbname", None)
+    DATABASE_OWNER = {
+        "USER": _owner.pop("user"),
+        "PASSWORD": _owner.pop("password", ""),
+        "HOST": _owner.pop("host", DATABASES["default"]["HOST"]),
+        "PORT": _owner.pop("port", DATABASES["default"]["PORT"]),
+        "OPTIONS": {**DATABASES["default"]["OPTIONS"], **_owner},
+    }
 TENANT_MODEL = "organizations.Organization"
 TENANT_SYNC_ROUTER = "django_tenants.routers.TenantSyncRouter"
 DATABASE_ROUTERS = [TENANT_SYNC_ROUTER]

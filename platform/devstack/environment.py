@@ -14,19 +14,30 @@ HEADER = """\
 """
 
 
-def write_environment(path: Path, *, port: int, database_url: str | None = None, redis_url: str | None = None) -> None:
+# What of the Procfile acts as the database's owner, and so is given DATABASE_OWNER_URL.
+OWNERS = ("release", "worker")
+
+
+def write_environment(
+    path: Path,
+    *,
+    port: int,
+    database_url: str | None = None,
+    database_owner_url: str | None = None,
+    redis_url: str | None = None,
+) -> None:
     """Write the file with mode 0600, all or nothing, around the secrets and own lines it has already.
 
     Mail goes to the folder `mail` beside it, unless an own line has EMAIL_URL: /dev/mail/ shows it.
-    `database_url`, `redis_url`: of the embedded servers; None leaves the variable out, for the user's own value
-    in the environment.
+    `database_url`, `database_owner_url`, `redis_url`: of the embedded servers; None leaves the variable out, for the
+    user's own value in the environment.
     """
     present = read_env_file(path) if path.is_file() else {}
     made = {"SECRET_KEY": secrets.token_urlsafe(50), "EMAIL_URL": f"file://{path.parent / 'mail'}"}
     for name in KEY_RINGS:
         made[name] = f"d1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
     current = {"DEBUG": "true", "SITE_URL": f"http://localhost:{port}"}
-    urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    urls = {"DATABASE_URL": database_url, "DATABASE_OWNER_URL": database_owner_url, "REDIS_URL": redis_url}
     values = {
         **made,
         **{name: value for name, value in present.items() if name not in urls},

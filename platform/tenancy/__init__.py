@@ -5,6 +5,7 @@
 
 from tenancy.errors import (
     NoTenantError,
+    NotOwnerError,
     TenancyError,
     TenantNotReadyError,
     TenantSchemaMissingError,
@@ -14,6 +15,7 @@ from tenancy.scope import Tenant, TenantRef, current_scope, no_tenant, require_s
 
 __all__ = [
     "NoTenantError",
+    "NotOwnerError",
     "TenancyError",
     "Tenant",
     "TenantNotReadyError",

@@ -6,8 +6,10 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as CheckWarning
 from django.db import connection, models
 
+from tenancy.roles import runtime_role
 from tenancy.rows import TenantModel
 from tenancy.versions import tenant_app_labels
 
@@ -60,7 +62,7 @@ def check_models(app_configs: Sequence[AppConfig] | None, **_: Any) -> Iterable[
 
 @register(Tags.database)
 def check_database(databases: Sequence[str] | None, **_: Any) -> Iterable[CheckMessage]:
-    """E001, E002: what the server must be and hold."""
+    """E001, E002, W001: what the server must be and hold, and what it should keep the runtime role from."""
     if not databases:
         return
     connection.ensure_connection()
@@ -81,4 +83,19 @@ def check_database(databases: Sequence[str] | None, **_: Any) -> Iterable[CheckM
                 f"The tenant table {table} also exists in the schema public.",
                 hint="Drop it there: a tenant without this table would read the shared one.",
                 id="tenancy.E002",
+            )
+        cursor.execute(
+            """
+            SELECT rolname FROM pg_roles, pg_database
+             WHERE rolname = coalesce(nullif(%s, ''), current_user) AND datname = current_database()
+               AND (has_database_privilege(rolname, datname, 'CREATE') OR pg_has_role(rolname, datdba, 'MEMBER'))
+            """,
+            [runtime_role()],
+        )
+        for (role,) in cursor.fetchall():
+            yield CheckWarning(
+                f"The database does not keep ledgers append-only: the role {role} may do anything in it.",
+                hint="Let web and workers use a role that owns nothing (DATABASE_URL), and let another own the "
+                "database (DATABASE_OWNER_URL). docs/operations.md has the statements.",
+                id="tenancy.W001",
             )

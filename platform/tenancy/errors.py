@@ -17,5 +17,9 @@ class TenantNotReadyError(TenancyError):
     """The organization exists but may not be entered: it is being made, suspended or deleted."""
 
 
+class NotOwnerError(TenancyError):
+    """This process has not the credentials of the database's owner, and what it is to do needs them."""
+
+
 class TenantSchemaMissingError(TenancyError):
     """The organization's schema is not in the database."""

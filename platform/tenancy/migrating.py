@@ -9,6 +9,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django_tenants.utils import get_tenant_model
 
 from tenancy.models import SpareSchema
+from tenancy.roles import as_owner, grant_runtime, schemas_to_grant
 from tenancy.scope import schema_scope
 from tenancy.versions import current_version, tenant_app_labels
 
@@ -24,11 +25,21 @@ class Report:
 
 
 def migrate_tenants(progress: Callable[[str], object] = lambda _: None) -> Report:
-    """Brings every organization's and every spare schema to this code's migrations.
+    """Brings every organization's and every spare schema to this code's migrations and rights, as the owner.
 
     A schema that fails stays at its last good migration, has the error recorded, and the rest goes on; run again
     to repeat it. Schemas that are current cost nothing: they are not even listed.
     """
+    with as_owner():
+        report = _migrate_behind(progress)
+        # Those that are current and were not visited.
+        for schema_name in schemas_to_grant():
+            grant_runtime(schema_name)
+            progress(f"  {schema_name}: granted")
+    return report
+
+
+def _migrate_behind(progress: Callable[[str], object]) -> Report:
     report = Report()
     for model in (get_tenant_model(), SpareSchema):
         behind = model._default_manager.exclude(schema_version__in=[current_version(), ""])
@@ -50,8 +61,9 @@ def migrate_tenants(progress: Callable[[str], object] = lambda _: None) -> Repor
 
 
 def migrate_schema(schema_name: str) -> None:
-    """Runs the tenant apps' missing migrations in one schema."""
-    with schema_scope(schema_name):
+    """Runs the tenant apps' missing migrations in one schema, as the owner, and gives the runtime role its rights."""
+    with as_owner(), schema_scope(schema_name):
         executor = MigrationExecutor(connection)
         labels = tenant_app_labels()
         executor.migrate([node for node in executor.loader.graph.leaf_nodes() if node[0] in labels])
+        grant_runtime(schema_name)

@@ -13,13 +13,16 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_file_is_what_settings_want_and_for_this_user_only(path: Path) -> None:
-    write_environment(path, port=8123, database_url="postgresql://x", redis_url="redis://y")
+    write_environment(
+        path, port=8123, database_url="postgresql://x", database_owner_url="postgresql://o", redis_url="redis://y"
+    )
 
     env = Environment({}, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert env.boolean("DEBUG", default=False)
     assert env.text("SITE_URL") == "http://localhost:8123"
     assert (env.text("DATABASE_URL"), env.text("REDIS_URL")) == ("postgresql://x", "redis://y")
+    assert env.text("DATABASE_OWNER_URL") == "postgresql://o"
     assert env.text("EMAIL_URL") == f"file://{path.parent}/mail"
     assert len(env.text("SECRET_KEY")) >= 50
     assert {len(env.key_ring(name).current[1]) for name in KEY_RINGS} == {32}
@@ -27,7 +30,7 @@ def test_the_file_is_what_settings_want_and_for_this_user_only(path: Path) -> No
 
 
 def test_secrets_and_own_lines_stay_and_the_rest_is_renewed(path: Path) -> None:
-    write_environment(path, port=8000, database_url="postgresql://old", redis_url="redis://old")
+    write_environment(path, port=8000, database_url="postgresql://old", database_owner_url="x", redis_url="redis://old")
     before = read_env_file(path)
     path.chmod(0o644)
     path.write_text(path.read_text() + "SPARE_SCHEMAS=1\nEMAIL_URL=smtp://mail.example:25\n")
@@ -41,7 +44,7 @@ def test_secrets_and_own_lines_stay_and_the_rest_is_renewed(path: Path) -> None:
     assert after["EMAIL_URL"] == "smtp://mail.example:25"
     assert after["SITE_URL"] == "http://localhost:9000"
     assert after["REDIS_URL"] == "redis://new"
-    assert "DATABASE_URL" not in after
+    assert not {"DATABASE_URL", "DATABASE_OWNER_URL"} & after.keys()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

@@ -191,7 +191,7 @@ class Ground:
 
     def dump(self) -> str:
         """The whole database in SQL, by pg_dump: what a thief of a backup has."""
-        command = [postgres_program("pg_dump"), self.stack.environment["DATABASE_URL"]]
+        command = [postgres_program("pg_dump"), self.stack.postgres.superuser_url]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     def database_files(self) -> Path:

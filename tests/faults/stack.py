@@ -19,7 +19,8 @@ from honcho.environ import parse_procfile
 
 from config.env import ROOT
 from devstack.browser import ProjectKeyPair
-from devstack.servers import PostgresServer, ValkeyServer, end, free_port
+from devstack.environment import OWNERS
+from devstack.servers import PostgresServer, ValkeyServer, end, free_port, with_owner
 
 HOST = "127.0.0.1"
 SECONDS = 30.0
@@ -122,8 +123,8 @@ class Answer:
 
 class Stack:
     """PostgreSQL and Valkey, both durable, a migrated database with organizations in it, and the programs of the
-    Procfile. Environment variables that the caller names come first; a DATABASE_URL among them is used in place of a
-    PostgreSQL of our own. A context manager."""
+    Procfile, of which only those in `OWNERS` may act as the database's owner. Environment variables that the caller
+    names come first; a DATABASE_URL among them is used in place of a PostgreSQL of our own. A context manager."""
 
     def __init__(self, folder: Path, *, tenants: int = 1, environment: Mapping[str, str] | None = None) -> None:
         self._stack = ExitStack()
@@ -132,16 +133,24 @@ class Stack:
         self.postgres = PostgresServer(folder / "postgres", durable=True)
         self.valkey = ValkeyServer(folder / "valkey", durable=True)
         self.port = free_port()
+        given = dict(environment or {})
+        # For what no program may do: the server's settings, other roles' statements.
+        self._superuser_url = (
+            given.get("DATABASE_OWNER_URL") or given.get("DATABASE_URL") or self.postgres.superuser_url
+        )
+        if "DATABASE_URL" not in given:
+            given |= {"DATABASE_URL": self.postgres.url, "DATABASE_OWNER_URL": self.postgres.owner_url}
+        elif "DATABASE_OWNER_URL" not in given:
+            given |= {"DATABASE_OWNER_URL": "", **with_owner(given["DATABASE_URL"])}
         self.environment = {
             **os.environ,
             "ENV_FILE": str(ROOT / "tests" / "settings.env"),
-            "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.valkey.url,
             "HOST": HOST,
             "PORT": str(self.port),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONUNBUFFERED": "1",
-            **(environment or {}),
+            **given,
         }
         # Of the Procfile, by name.
         self.commands: dict[str, str] = parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes
@@ -149,7 +158,7 @@ class Stack:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            if self.environment["DATABASE_URL"] == self.postgres.url:
+            if self._superuser_url == self.postgres.superuser_url:
                 stack.enter_context(self.postgres)
             stack.enter_context(self.valkey)
             self._run("sh", "-c", f"{self.commands['release']} --verbosity 0")
@@ -177,10 +186,11 @@ class Stack:
 
     def program(self, name: str, *, command: str | None = None, **environment: str) -> Program:
         """A line of the Procfile, or another command under its name; not started, ended with the stack."""
+        roles = {} if name in OWNERS else {"DATABASE_OWNER_URL": ""}
         program = Program(
             name,
             command or self.commands[name],
-            {**self.environment, **environment},
+            {**self.environment, **roles, **environment},
             self._folder / f"{name}.log",
         )
         self._stack.callback(program.kill)
@@ -207,7 +217,7 @@ class Stack:
             return False
 
     def query(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """Rows from the database, past the product."""
-        with psycopg.connect(self.environment["DATABASE_URL"], autocommit=True) as connection:
+        """Rows from the database, past the product and its roles."""
+        with psycopg.connect(self._superuser_url, autocommit=True) as connection:
             cursor = connection.execute(sql, parameters)
             return [] if cursor.description is None else cursor.fetchall()

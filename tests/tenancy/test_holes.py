@@ -190,9 +190,7 @@ def test_what_runs_on_commit_runs_where_it_was_registered(
     assert seen == [{"production", "of globex"}, {"production", "of acme"}]
 
 
-def test_a_table_missing_in_the_tenant_is_an_error_even_where_public_has_one(
-    two: tuple[Organization, Organization],
-) -> None:
+def test_a_table_missing_in_the_tenant_is_an_error_even_where_public_has_one(by_owner: None) -> None:
     """Reading would fall through to `public`; the check E002 keeps such tables from existing there."""
     assert run_checks(tags=["database"], databases=["default"]) == []
     with connection.cursor() as cursor:
