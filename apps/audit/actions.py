@@ -17,6 +17,7 @@ ACTIONS = {
     "project.archived": "archived the project {subject}",
     "project.restored": "restored the project {subject}",
     "project.deleted": "deleted the project {subject} for good",
+    "project.labels_changed": "chose what is kept of session and user labels in {subject}: {kept}",
     "project.rotation_dismissed": "marked the rotation of {subject} as done",
     "project_key.created": "made the ANY_LLM_KEY of {subject}",
     "project_key.rotated": "rotated the ANY_LLM_KEY of {subject}",
@@ -39,4 +40,6 @@ ACTIONS = {
     "client.added": "added the client {client} to {subject}",
     "client.changed": "changed the client {client} of {subject}",
     "client.removed": "removed the client {client} from {subject}",
+    "ingest_token.created": "made the ingest token {token} of {subject}",
+    "ingest_token.revoked": "revoked the ingest token {token} of {subject}",
 }

@@ -18,6 +18,7 @@ KINDS = {
     "grant": "Who holds keys",
     "provider_key": "Provider keys",
     "client": "Clients",
+    "ingest_token": "Ingest tokens",
 }
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.accounts.models import User, Vault
 from apps.audit.services import record
+from apps.directory import ingest_tokens
 from apps.directory.models import ProjectKeyEntry
 from apps.directory.services import KeyInUseError, lock_entries, register_key, retire_key, set_suspended
 from apps.projects.models import Project, ProjectKey
@@ -134,6 +135,7 @@ def delete_project(*, project_id: uuid.UUID, actor: User) -> None:
         raise ProjectError("Archive the project before you delete it.")
     for entry in lock_entries(project.id):
         retire_key(project_id=project.id, generation=entry.generation)
+    ingest_tokens.revoke_all(project.id)
     project.grants.all().delete()
     for provider_key in project.provider_keys.filter(deleted_at=None):
         provider_key.boxes.all().delete()

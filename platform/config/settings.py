@@ -51,6 +51,7 @@ SHARED_APPS = [
     "apps.directory",
     "apps.members",
     "apps.pricing",
+    "apps.usage",
 ]
 TENANT_APPS = [
     "apps.audit",

@@ -20,8 +20,10 @@ from django.utils import timezone
 from apps.organizations.models import Invitation, Membership
 from apps.organizations.roles import Ability
 from apps.projects.models import Client as ProjectClient
+from apps.usage.services import make_ingest_token
 from tenancy import tenant_scope
 from tests.cast import Member, Workspace
+from tests.usage.events import add_event
 
 Role = Membership.Role
 VIEW, SEAL, KEEP, MANAGE, OWN = Ability
@@ -83,6 +85,11 @@ ORGANIZATION_ROUTES: dict[str, dict[str, Ability]] = {
     f"{PROJECT}keys/adopt": {"POST": KEEP},
     f"{PROJECT}keys/shown": {"POST": KEEP},
     f"{PROJECT}grants/self": {"POST": KEEP},
+    f"{PROJECT}ingest-tokens/": {"GET": VIEW},
+    f"{PROJECT}ingest-tokens/add": {"POST": KEEP},
+    f"{PROJECT}ingest-tokens/<uuid:token_id>/revoke": {"POST": KEEP},
+    f"{ORGANIZATION}ledger/": {"GET": VIEW},
+    f"{ORGANIZATION}ledger/<uuid:event_id>/": {"GET": VIEW},
     "welcome/<uuid:organization_id>/project/": {"GET": MANAGE, "POST": MANAGE},
     f"{WELCOME}provider-key/": {"GET": MANAGE},
     f"{WELCOME}any-llm-key/": {"GET": KEEP},
@@ -142,6 +149,8 @@ class Things:
         )
         with tenant_scope(organization):
             client = ProjectClient.objects.create(project=workspace.project, name="api")
+            event = add_event(workspace.project)
+            token, _ = make_ingest_token(project=workspace.project, name="collector", actor=workspace.owner.user)
         return cls(
             workspace,
             {
@@ -150,6 +159,8 @@ class Things:
                 "provider_key_id": str(provider_key.id),
                 "client_id": str(client.id),
                 "invitation_id": str(invitation.id),
+                "event_id": str(event.id),
+                "token_id": str(token.id),
                 "membership_id": str(member.user.memberships.get().id),
             },
         )
@@ -257,7 +268,10 @@ def test_removed_members_are_strangers(things: Things) -> None:
     assert everything(things.workspace) == before
 
 
-@pytest.mark.parametrize("name", ["project_id", "provider_key_id", "client_id", "invitation_id", "membership_id"])
+@pytest.mark.parametrize(
+    "name",
+    ["project_id", "provider_key_id", "client_id", "invitation_id", "membership_id", "event_id", "token_id"],
+)
 def test_another_organizations_things_are_not_found_in_ones_own(
     things: Things, foreign_things: Things, name: str
 ) -> None:

@@ -1,0 +1,106 @@
+"""Pages of the ledger: calls by a filter that lives in the address, and one call with its explanation."""
+
+import uuid
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from apps.ledger.models import UsageEvent
+from apps.ledger.selectors import BadCursorError, EventFilter, explain, page_of_events, totals
+from apps.organizations.access import MemberRequest, organization_view
+from apps.organizations.roles import ABILITIES, Ability
+from apps.usage import selectors
+from apps.usage.filters import FilterForm
+from apps.usage.words import facts
+from apps.vault.selectors import people
+
+ROWS_ON_A_PAGE = 50
+
+
+def zone_of(request: MemberRequest) -> ZoneInfo:
+    """What days and months mean here."""
+    return ZoneInfo(request.organization.time_zone)
+
+
+def filter_form(request: MemberRequest, data: Any, **options: Any) -> FilterForm:
+    names = selectors.project_names(selectors.projects())
+    return FilterForm(
+        data,
+        zone=zone_of(request),
+        today=timezone.now().astimezone(zone_of(request)).date(),
+        projects=names,
+        keys=selectors.provider_keys(names),
+        **options,
+    )
+
+
+def may_manage(request: MemberRequest) -> bool:
+    return Ability.MANAGE in ABILITIES[request.membership.role]
+
+
+def frame(request: MemberRequest, **context: Any) -> dict[str, Any]:
+    """What every page of the ledger and of prices has: where it is, and whether one may change prices."""
+    return {"base": f"/o/{request.organization.id}/", "may_manage": may_manage(request), **context}
+
+
+@require_GET
+@organization_view(Ability.VIEW)
+def ledger(request: MemberRequest) -> HttpResponse:
+    """GET ledger/?project=&period=&from=&to=&status=&provider=&model=&client=&key=&session=&user=&cursor="""
+    form = filter_form(request, request.GET)
+    context = frame(request, form=form, known=selectors.suggestions(), zone=request.organization.time_zone)
+    with timezone.override(zone_of(request)):
+        if not form.is_valid():
+            return render(request, "usage/ledger.html", context, status=422)
+        wanted = form.wanted()
+        try:
+            page = page_of_events(wanted, limit=ROWS_ON_A_PAGE, cursor=request.GET.get("cursor", ""))
+        except BadCursorError:
+            return redirect(_without(request, "cursor"))
+        context |= {
+            "page": page,
+            "totals": totals(wanted),
+            "days": form.days,
+            "names": dict(form.projects),
+            "has_any": bool(page.rows) or bool(page_of_events(EventFilter(), limit=1).rows),
+        }
+        return render(request, "usage/ledger.html", context)
+
+
+def _without(request: MemberRequest, name: str) -> str:
+    kept = request.GET.copy()
+    kept.pop(name, None)
+    return f"{request.path}?{kept.urlencode()}" if kept else request.path
+
+
+@require_GET
+@organization_view(Ability.VIEW)
+def event(request: MemberRequest, event_id: uuid.UUID) -> HttpResponse:
+    """GET ledger/<id>/ — why it costs what it costs, all that is stored of it, and all that changed it."""
+    try:
+        explanation = explain(event_id)
+    except UsageEvent.DoesNotExist as error:
+        raise Http404 from error
+    found = explanation.standing.event
+    context = frame(
+        request,
+        explanation=explanation,
+        event=found,
+        line_sum=sum((line.amount for line in explanation.lines), Decimal(0)),
+        names=selectors.project_names(selectors.projects()),
+        people=people({change.adjustment.author_id for change in explanation.changes}),
+        groups=facts(
+            found,
+            reporter=selectors.reporter(found),
+            provider_key=selectors.provider_key_of(found),
+        ),
+        crumbs=[(f"/o/{request.organization.id}/ledger/", "Ledger")],
+        zone=request.organization.time_zone,
+    )
+    with timezone.override(zone_of(request)):
+        return render(request, "usage/event.html", context)

@@ -1,0 +1,160 @@
+"""Amounts, quantities and durations as people read them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from django import template
+
+from apps.usage import selectors, words
+
+register = template.Library()
+
+# Written before the amount; others by their code.
+SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
+CENTS = Decimal("0.01")
+
+
+@register.filter
+def get(mapping: Mapping[Any, Any], key: Any) -> Any:
+    """What a mapping has for a key, None if nothing."""
+    return mapping.get(key)
+
+
+@register.simple_tag
+def money(amount: Decimal | None, currency: str = "USD") -> str:
+    """To the cent, and below that to three digits that say something: $1,234.50, $0.0123, $0.00000008."""
+    if amount is None:
+        return "—"
+    places = 2
+    if amount and abs(amount) < 1:
+        places = max(2, 2 - amount.adjusted())
+    rounded = amount.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return _with_currency(_at_least_cents(rounded), currency)
+
+
+@register.simple_tag
+def exact(amount: Decimal | None, currency: str = "USD") -> str:
+    """Every digit there is: $0.000003225."""
+    return "—" if amount is None else _with_currency(_at_least_cents(amount), currency)
+
+
+def _at_least_cents(amount: Decimal) -> str:
+    text = f"{amount:,f}"
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def _with_currency(text: str, currency: str) -> str:
+    sign, digits = ("−", text[1:]) if text.startswith("-") else ("", text)
+    symbol = SYMBOLS.get(currency or "USD")
+    return f"{sign}{symbol}{digits}" if symbol else f"{currency} {sign}{digits}"
+
+
+@register.simple_tag
+def change(amount: Decimal, currency: str = "USD", *, short: bool = False) -> str:
+    """A difference with its sign, exact or as short as `money`: +$1.20, −$0.30."""
+    text = money(amount, currency) if short else exact(amount, currency)
+    return f"+{text}" if amount > 0 else text
+
+
+@register.filter
+def count(number: int | None) -> str:
+    """1,234,567; "—" for what is not known."""
+    return "—" if number is None else f"{number:,}"
+
+
+@register.filter
+def short(number: int | None) -> str:
+    """Large numbers in three digits: 812, 45.2k, 1.24M."""
+    if number is None:
+        return "0"
+    for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if abs(number) >= size:
+            value = number / size
+            places = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+            return f"{value:.{places}f}{unit}"
+    return str(number)
+
+
+@register.filter
+def percent(share: Decimal) -> str:
+    """A share of 1: 12%, and "under 1%" or "over 99%" where rounding would say none or all."""
+    if 0 < share < Decimal("0.01"):
+        return "under 1%"
+    if Decimal("0.99") < share < 1:
+        return "over 99%"
+    return f"{share * 100:.0f}%"
+
+
+@register.filter
+def provider_label(name: str) -> str:
+    """OpenAI for openai."""
+    return selectors.provider_label(name)
+
+
+@register.filter
+def signed(number: int | None) -> str:
+    """+12, −3, 0."""
+    if not number:
+        return "0"
+    return f"+{number:,}" if number > 0 else f"−{-number:,}"
+
+
+@register.filter
+def milliseconds(value: float | None) -> str:
+    """870 ms, 4.2 s, 3 min 20 s."""
+    if value is None:
+        return "—"
+    if value < 1_000:
+        return f"{value:.0f} ms" if value >= 10 or value == 0 else f"{value:.1f} ms"
+    seconds = value / 1_000
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes:,} min {rest} s" if rest else f"{minutes:,} min"
+
+
+@register.filter
+def decimal(value: Decimal) -> str:
+    """A number without the zeros of its column: 2.5, 0.075, 600."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@register.filter
+def meter(name: str) -> str:
+    return words.meter(name)
+
+
+@register.filter
+def meter_within(name: str) -> str:
+    """In a sentence: "cached input tokens"."""
+    text = words.meter(name)
+    return text[:1].lower() + text[1:]
+
+
+@register.simple_tag
+def per(units: int, name: str) -> str:
+    return words.per(units, name)
+
+
+@register.filter
+def kind(name: str) -> str:
+    return words.KINDS.get(name, name)
+
+
+@register.filter
+def is_moment(value: object) -> bool:
+    return isinstance(value, datetime)
+
+
+@register.filter
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float | Decimal)
+
+
+@register.filter
+def negated(amount: Decimal) -> Decimal:
+    return -amount
