@@ -32,10 +32,11 @@ class Logfire(SemConv):
         return "" if self._opens_stream(span) else super().operation(span)
 
     def _opens_stream(self, span: Span) -> bool:
-        """Whether nothing was answered yet when the span ended, and nothing went wrong."""
+        """Whether nothing was answered yet when the span ended, and nothing went wrong. (The response's model is no
+        sign: it is the requested one until a response says otherwise.)"""
         if span.error or span.attributes.get(SPAN_TYPE) == "log":
             return False
-        answered = (*self.fields.model, *self.fields.response_id, *self.fields.meters[Meter.INPUT])
+        answered = (*self.fields.response_id, *self.fields.meters[Meter.INPUT])
         return not any(name in span.attributes for name in answered)
 
     def counted(self, span: Span) -> Quantities:
