@@ -57,12 +57,22 @@ class Sheet(NamedTuple):
     ambiguous: bool
 
 
+class PriceList(NamedTuple):
+    """What one source says. Its aliases in order of precedence."""
+
+    source: str
+    aliases: Sequence[Alias]
+    rows: Sequence[Row]
+
+
 class Found(NamedTuple):
     """A model of the book."""
 
     prices: "ModelPrices"
     provider: str
     model: str
+    # Which list it stands in: "list:genai-prices".
+    rule: str
     # Whether the provider asked is the one whose prices these are: another's discounts for batches and the like
     # are not its own.
     has_variants: bool
@@ -76,12 +86,23 @@ class Miss(StrEnum):
     UNKNOWN_MODEL = "unknown_model"
 
 
+class Hit(NamedTuple):
+    """A model of one list. `routed`: the name said who serves it."""
+
+    found: Found
+    routed: bool
+
+
 class Match(NamedTuple):
-    """What a call's model is. `by_request`: found by the name asked for; `routed`: the name said who serves it."""
+    """What a call's model is. `by_request`: found by the name asked for; `routed`: the name said who serves it.
+
+    `others` are the same call's models in the lists that come after, for times when the first has no price.
+    """
 
     found: Found | Miss
     by_request: bool
     routed: bool
+    others: tuple[Hit, ...] = ()
 
 
 class _Window(NamedTuple):
@@ -230,35 +251,28 @@ class Book:
     MEMORY = 8_192
     LONGEST_NAME = 256
 
-    __slots__ = ("_found", "_rules", "snapshot_id")
+    __slots__ = ("_found", "_lists", "_providers", "snapshot_id")
 
-    def __init__(self, snapshot_id: int | None, aliases: Iterable[Alias], rows: Iterable[Row]) -> None:
-        """`snapshot_id` is the newest snapshot that the rows come from; aliases in order of precedence."""
+    def __init__(self, snapshot_id: int | None, lists: Iterable[PriceList]) -> None:
+        """`snapshot_id` is the snapshot approved last. Lists in order of precedence: one that has a model's price
+        hides it in all that come after."""
         self.snapshot_id = snapshot_id
-        models: dict[tuple[str, str], list[Row]] = {}
-        for row in rows:
-            models.setdefault((row.key.provider, row.key.model), []).append(row)
-        prices = {model: ModelPrices(rows) for model, rows in models.items()}
-        self._rules: dict[str, list[_Rule]] = {}
-        for alias in aliases:
-            model = (alias.canonical_provider, alias.canonical_model)
-            if model in prices:
-                found = Found(prices[model], *model, has_variants=alias.provider == alias.canonical_provider)
-                self._rules.setdefault(alias.provider, []).append(_Rule(compile_rule(alias.rule), found))
-        self._found: dict[tuple[str, str], tuple[Found | Miss, bool]] = {}
+        self._lists = [_compiled(prices) for prices in lists]
+        self._providers = {provider for rules in self._lists for provider in rules}
+        self._found: dict[tuple[str, str], _Answer] = {}
 
     def find(self, provider: str, model: str, request_model: str | None) -> Match:
         """The model that answered, or else the one asked for."""
-        found, routed = self._lookup(provider, model)
+        found, routed, others = self._lookup(provider, model)
         if isinstance(found, Found) or not request_model or request_model == model:
-            return Match(found, by_request=False, routed=routed)
-        asked, routed = self._lookup(provider, request_model)
+            return Match(found, by_request=False, routed=routed, others=others)
+        asked, routed, others = self._lookup(provider, request_model)
         if isinstance(asked, Found) or found is Miss.UNKNOWN_PROVIDER:
             # Of two misses the one that knows more: a router's request names a vendor, its response may not.
-            return Match(asked, by_request=True, routed=routed)
+            return Match(asked, by_request=True, routed=routed, others=others)
         return Match(found, by_request=False, routed=False)
 
-    def _lookup(self, provider: str, model: str) -> tuple[Found | Miss, bool]:
+    def _lookup(self, provider: str, model: str) -> "_Answer":
         remembered = self._found.get((provider, model))
         if remembered is not None:
             return remembered
@@ -269,38 +283,70 @@ class Book:
             self._found[provider, model] = answer
         return answer
 
-    def _search(self, provider: str, model: str) -> tuple[Found | Miss, bool]:
-        """Canonical provider, lower-case model → what it is, and whether the model's name said who serves it."""
+    def _search(self, provider: str, model: str) -> "_Answer":
+        """Canonical provider and lower-case model → what it is in the first list that has it, and in the others."""
         if provider in SELF_HOSTED:
-            return Miss.SELF_HOSTED, False
+            return Miss.SELF_HOSTED, False, ()
         if len(provider) + len(model) > self.LONGEST_NAME:
-            return Miss.UNKNOWN_MODEL if provider in self._rules else Miss.UNKNOWN_PROVIDER, False
-        if found := self._match(provider, model):
-            return found, False
-        if target := router_provider(provider, model):
-            if target[0] in SELF_HOSTED:
-                return Miss.SELF_HOSTED, True
-            if found := self._match(*target):
-                return found, True
-            if target[0] in self._rules:
-                return Miss.UNKNOWN_MODEL, True
-        return Miss.UNKNOWN_MODEL if provider in self._rules else Miss.UNKNOWN_PROVIDER, False
+            return self._miss(provider), False, ()
+        target = router_provider(provider, model)
+        hits = tuple(hit for rules in self._lists if (hit := _hit(rules, provider, model, target)))
+        if hits:
+            return hits[0].found, hits[0].routed, hits[1:]
+        if target and (target[0] in SELF_HOSTED or target[0] in self._providers):
+            return self._miss(target[0]), True, ()
+        return self._miss(provider), False, ()
 
-    def _match(self, provider: str, model: str) -> Found | None:
-        rules = self._rules.get(provider)
-        if not rules or not model:
-            return None
-        for name in _spellings(provider, model):
-            for rule in rules:
-                if rule.matches(name):
-                    return rule.found
+    def _miss(self, provider: str) -> Miss:
+        if provider in SELF_HOSTED:
+            return Miss.SELF_HOSTED
+        return Miss.UNKNOWN_MODEL if provider in self._providers else Miss.UNKNOWN_PROVIDER
+
+
+_Rules = Mapping[str, Sequence[_Rule]]
+_Answer = tuple[Found | Miss, bool, tuple[Hit, ...]]
+
+
+def _compiled(prices: PriceList) -> _Rules:
+    """A list's rules by provider, each with its model's prices."""
+    models: dict[tuple[str, str], list[Row]] = {}
+    for row in prices.rows:
+        models.setdefault((row.key.provider, row.key.model), []).append(row)
+    sheets = {model: ModelPrices(rows) for model, rows in models.items()}
+    rules: dict[str, list[_Rule]] = {}
+    for alias in prices.aliases:
+        model = (alias.canonical_provider, alias.canonical_model)
+        if model in sheets:
+            own = alias.provider == alias.canonical_provider
+            found = Found(sheets[model], *model, rule=f"list:{prices.source}", has_variants=own)
+            rules.setdefault(alias.provider, []).append(_Rule(compile_rule(alias.rule), found))
+    return rules
+
+
+def _hit(rules: _Rules, provider: str, model: str, target: tuple[str, str] | None) -> Hit | None:
+    """By the provider's own name of the model, or else by who serves it according to that name."""
+    if found := _match(rules, provider, model):
+        return Hit(found, routed=False)
+    if target and (found := _match(rules, *target)):
+        return Hit(found, routed=True)
+    return None
+
+
+def _match(rules: _Rules, provider: str, model: str) -> Found | None:
+    own = rules.get(provider)
+    if not own or not model:
         return None
+    for name in spellings(provider, model):
+        for rule in own:
+            if rule.matches(name):
+                return rule.found
+    return None
 
 
 _COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
 
-def _spellings(provider: str, model: str) -> Iterable[str]:
+def spellings(provider: str, model: str) -> Iterable[str]:
     """The name, then other ways to write it that are as exact."""
     yield model
     # LiteLLM and OpenRouter write gpt-5.2-20251211 for gpt-5.2-2025-12-11.

@@ -36,6 +36,8 @@ class Meter(StrEnum):
     WEB_SEARCH = "web_search"
     STORAGE_SEARCH = "storage_search"
     REQUEST = "request"
+    # How long the call took, in milliseconds. No vendor bills it; what own hardware costs an hour is a price for it.
+    DURATION = "duration"
 
     # Enum hashes by name in Python code; the plain string's hash is the same for lookups and a fifth of the time.
     __hash__ = str.__hash__
@@ -79,6 +81,9 @@ _PARTS: Mapping[Meter, tuple[Meter, ...]] = {
 _ORDER = {meter: -len(ANCESTORS[meter]) for meter in Meter}
 # All input tokens, however they are split: what a price tier's threshold is compared with.
 INPUT_TOKENS = frozenset((Meter.INPUT, *_PARTS[Meter.INPUT]))
+
+# What every call has, whatever it used. Hardly anybody bills for these: without a price they are no gap.
+OF_EVERY_CALL = frozenset((Meter.REQUEST, Meter.DURATION))
 
 # Parts that some vendors count beside the whole instead of within it: Anthropic's `input_tokens` leaves out what
 # the cache served or stored, Gemini's candidates leave out the thoughts.

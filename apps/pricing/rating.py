@@ -2,10 +2,12 @@
 
     rating = rate("openai", "gpt-5-2025-08-07", {Meter.INPUT: 1200, Meter.CACHE_READ: 1000, Meter.OUTPUT: 300}, at)
 
-From list prices in the database, through a book of them in memory (apps/pricing/selectors.py): no query a call.
-Unknown is unpriced, never zero, and no provider is guessed from a model's name.
+In this order: what the organization itself pays (an override), the lists by their precedence, unpriced. From the
+database through a book of its rows in memory (apps/pricing/selectors.py): no query a call. Unknown is unpriced, never
+zero, and no provider is guessed from a model's name.
 """
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +17,11 @@ from types import MappingProxyType
 
 import msgspec
 
-from apps.pricing.book import ORDINARY, Book, Match, Miss
-from apps.pricing.meters import INPUT_TOKENS, Meter, exclusive
-from apps.pricing.providers import canonical
-from apps.pricing.selectors import current_book
+from apps.pricing.book import ORDINARY, Book, Found, Match, Miss, Sheet
+from apps.pricing.meters import INPUT_TOKENS, OF_EVERY_CALL, Meter, exclusive
+from apps.pricing.providers import SELF_HOSTED, canonical
+from apps.pricing.selectors import current_book, current_terms
+from apps.pricing.terms import Override, Terms
 
 # Wide enough that no product or sum here is rounded. Divisors are powers of ten but for hours (3,600), whose
 # repeating decimals stay 40 places below the cost's last one.
@@ -46,6 +49,14 @@ class Reason(StrEnum):
     AMBIGUOUS_VARIANT = "ambiguous_variant"
 
 
+class Rule(StrEnum):
+    """What priced a call. A list is named by its source: "list:genai-prices"."""
+
+    NONE = ""
+    OVERRIDE = "override"
+    SELF_HOSTED = "self_hosted"
+
+
 class Flag(StrEnum):
     """What to know about a priced call."""
 
@@ -59,8 +70,11 @@ class Flag(StrEnum):
     BY_ROUTED_MODEL = "by_routed_model"
 
 
-class Line(msgspec.Struct, frozen=True):
-    """One price used: amount = quantity * unit_price / per, exact. Encodes as a JSON object, decimals as text."""
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One price used: amount = quantity * unit_price * multiplier / per, exact.
+
+    Encodes as a JSON object, decimals as text, without the multiplier where there is none.
+    """
 
     price_id: int
     meter: Meter
@@ -70,13 +84,16 @@ class Line(msgspec.Struct, frozen=True):
     amount: Decimal
     # The meter counted, where it has no price of its own and costs what `meter` does.
     fallback_from: Meter | None
+    # The organization's discount on the list price.
+    multiplier: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rating:
     """`cost`: numeric(24,12), rounded half up once; None when unpriced. `provider` and `model` name the prices.
 
-    Lines of an unpriced call are those that do have a price.
+    Lines of an unpriced call are those that do have a price. `rule` says whose prices: a Rule or "list:<source>", ""
+    for a call of no known model. `discount_id` is the pricing_discount applied, if one was.
     """
 
     cost: Decimal | None
@@ -88,6 +105,8 @@ class Rating:
     model: str
     lines: tuple[Line, ...]
     flags: tuple[Flag, ...]
+    rule: str
+    discount_id: int | None = None
 
 
 _NO_VARIANT: Mapping[str, str] = MappingProxyType({})
@@ -101,15 +120,25 @@ def rate(
     *,
     request_model: str | None = None,
     variant: Mapping[str, str] = _NO_VARIANT,
+    organization_id: uuid.UUID | None = None,
 ) -> Rating:
-    """The cost of one call at list price, at the moment `at` (aware) of the call.
+    """The cost of one call at the moment `at` (aware) of the call: to this organization, or at list price.
 
     `provider` in any spelling of apps/pricing/providers.py; `model` as the response named it, "" if it did not.
     `meters` inclusive (apps/pricing/meters.py); none at all is missing usage, zeros are a call that cost
     nothing. `Meter.REQUEST` is 1 unless given. `variant` such as {"service_tier": "flex"} or
     {"processing": "batch"}. Raises ValueError for a naive time or a negative quantity.
     """
-    return rate_by(current_book(), provider, model, meters, at, request_model=request_model, variant=variant)
+    return rate_by(
+        current_book(),
+        provider,
+        model,
+        meters,
+        at,
+        request_model=request_model,
+        variant=variant,
+        terms=None if organization_id is None else current_terms(organization_id),
+    )
 
 
 def rate_by(
@@ -121,48 +150,71 @@ def rate_by(
     *,
     request_model: str | None = None,
     variant: Mapping[str, str] = _NO_VARIANT,
+    organization_id: uuid.UUID | None = None,
+    terms: Terms | None = None,
 ) -> Rating:
-    """`rate` with the prices of `book`."""
+    """`rate` with the list prices of `book`. `terms` are used instead of those the organization has now."""
     if at.tzinfo is None:
         raise ValueError("A price holds at a moment: the time needs a time zone.")
+    if organization_id is not None and terms is None:
+        terms = current_terms(organization_id)
     match = book.find(provider, model, request_model)
+    override = discount = None
+    if terms is not None:
+        override = terms.override(match, provider, model, request_model, at, variant)
     found = match.found
-    if found is Miss.SELF_HOSTED:
-        return Rating(
-            NOTHING,
-            "USD",
-            Status.PRICED,
-            Reason.SELF_HOSTED,
-            book.snapshot_id,
-            canonical(provider),
-            "",
-            (),
-            _flags(match, missed=False, beside=False),
-        )
-    if not meters:
-        return _unpriced(book, Reason.MISSING_USAGE, canonical(provider))
-    if isinstance(found, Miss):
-        return _unpriced(book, Reason(found), canonical(provider))
-
-    if found.has_variants:
-        sheet, missed = found.prices.sheet(at, variant)
+    if override is not None:
+        sheet, missed = override.sheet, override.missed
+        priced_as = (override.provider, override.model)
+        rule: str = Rule.OVERRIDE
+        # 0 by rule but for what the organization set a rate for.
+        free = override.provider in SELF_HOSTED
     else:
-        sheet, missed = found.prices.sheet(at, _NO_VARIANT)
-        missed = not ORDINARY.issuperset(variant.items())
+        if found is Miss.SELF_HOSTED:
+            return Rating(
+                NOTHING,
+                "USD",
+                Status.PRICED,
+                Reason.SELF_HOSTED,
+                book.snapshot_id,
+                canonical(provider),
+                "",
+                (),
+                _flags(match, missed=False, beside=False),
+                Rule.SELF_HOSTED,
+            )
+        if isinstance(found, Miss):
+            reason = Reason(found) if _has_usage(meters) else Reason.MISSING_USAGE
+            return _unpriced(book, reason, canonical(provider))
+        sheet, missed = _list_sheet(found, at, variant)
+        if not sheet.charges and match.others:
+            match, found, sheet, missed = _other_list(match, found, sheet, missed, at, variant)
+        priced_as = (found.provider, found.model)
+        rule = found.rule
+        free = False
+        if terms is not None:
+            discount = terms.discount(match, provider, model, request_model, at)
+
+    charges = sheet.charges
+    if not _has_usage(meters) and not (charges and OF_EVERY_CALL.issuperset(charges)):
+        return _unpriced(book, Reason.MISSING_USAGE, canonical(provider))
     quantities, beside = exclusive(meters)
     if sheet.ambiguous:
-        return _unpriced(book, Reason.AMBIGUOUS_VARIANT, found.provider, found.model)
+        return _unpriced(book, Reason.AMBIGUOUS_VARIANT, *priced_as, rule=rule)
     tier_total = 0
     for meter, quantity in quantities.items():
         if meter in INPUT_TOKENS:
             tier_total += quantity
-    charges = sheet.charges
     if Meter.REQUEST in charges:
         quantities.setdefault(Meter.REQUEST, 1)
     else:
-        # Hardly any vendor bills by the call: no price for it is no gap.
         quantities.pop(Meter.REQUEST, None)
+    if Meter.DURATION not in charges:
+        quantities.pop(Meter.DURATION, None)
+    elif Meter.DURATION not in quantities:
+        return _unpriced(book, Reason.MISSING_USAGE, *priced_as, rule=rule)
 
+    multiplier = None if discount is None else discount.multiplier
     lines = []
     total = _ZERO
     complete = True
@@ -178,11 +230,14 @@ def rate_by(
             else:
                 rung = None
         if charge is None or rung is None:
-            complete = False
+            complete = free and complete
             continue
         if quantity < rung.minimum:
             quantity = rung.minimum
-        amount = _EXACT.divide(_EXACT.multiply(rung.unit_price, quantity), rung.per)
+        product = _EXACT.multiply(rung.unit_price, quantity)
+        if multiplier is not None:
+            product = _EXACT.multiply(product, multiplier)
+        amount = _EXACT.divide(product, rung.per)
         total = _EXACT.add(total, amount)
         lines.append(
             Line(
@@ -193,6 +248,7 @@ def rate_by(
                 rung.per,
                 amount,
                 None if charge.meter is meter else meter,
+                multiplier,
             )
         )
     return Rating(
@@ -201,14 +257,38 @@ def rate_by(
         Status.PRICED if complete else Status.UNPRICED,
         Reason.NONE if complete else Reason.NO_METER_PRICE,
         book.snapshot_id,
-        found.provider,
-        found.model,
+        *priced_as,
         tuple(lines),
-        _flags(match, missed=missed, beside=beside),
+        _flags(override or match, missed=missed, beside=beside),
+        rule,
+        None if discount is None else discount.discount_id,
     )
 
 
-def _flags(match: Match, *, missed: bool, beside: bool) -> tuple[Flag, ...]:
+def _has_usage(meters: Mapping[Meter, int]) -> bool:
+    """Whether anything was used beside the call itself."""
+    return len(meters) > len(OF_EVERY_CALL) or not OF_EVERY_CALL.issuperset(meters)
+
+
+def _list_sheet(found: Found, at: datetime, variant: Mapping[str, str]) -> tuple[Sheet, bool]:
+    if found.has_variants:
+        return found.prices.sheet(at, variant)
+    return found.prices.sheet(at, _NO_VARIANT)[0], not ORDINARY.issuperset(variant.items())
+
+
+def _other_list(
+    match: Match, found: Found, sheet: Sheet, missed: bool, at: datetime, variant: Mapping[str, str]
+) -> tuple[Match, Found, Sheet, bool]:
+    """What the lists after the first have at a moment when that has no price for the model; else the first's."""
+    for other in match.others:
+        other_sheet, other_missed = _list_sheet(other.found, at, variant)
+        if other_sheet.charges:
+            instead = Match(other.found, match.by_request, other.routed)
+            return instead, other.found, other_sheet, other_missed
+    return match, found, sheet, missed
+
+
+def _flags(match: Match | Override, *, missed: bool, beside: bool) -> tuple[Flag, ...]:
     if not (missed or beside or match.by_request or match.routed):
         return ()
     holds = {
@@ -220,5 +300,5 @@ def _flags(match: Match, *, missed: bool, beside: bool) -> tuple[Flag, ...]:
     return tuple(flag for flag in holds if holds[flag])
 
 
-def _unpriced(book: Book, reason: Reason, provider: str = "", model: str = "") -> Rating:
-    return Rating(None, "", Status.UNPRICED, reason, book.snapshot_id, provider, model, (), ())
+def _unpriced(book: Book, reason: Reason, provider: str = "", model: str = "", *, rule: str = Rule.NONE) -> Rating:
+    return Rating(None, "", Status.UNPRICED, reason, book.snapshot_id, provider, model, (), (), rule)

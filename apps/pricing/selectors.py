@@ -1,16 +1,21 @@
-"""Reading the price table: the book of list prices that this process rates with."""
+"""Reading the price table: the book of list prices and the organizations' terms that this process rates with."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, transaction
+from django.db.models import QuerySet
 
-from apps.pricing.book import Book, Row
+from apps.pricing.book import Book, PriceList, Row
+from apps.pricing.feeds import PRECEDENCE
 from apps.pricing.feeds.base import Alias, PriceKey, Rate
 from apps.pricing.meters import Meter
-from apps.pricing.models import ModelAlias, Price, PriceSnapshot
+from apps.pricing.models import Discount, ModelAlias, OrganizationTerms, Price, PriceSnapshot
+from apps.pricing.terms import EVERY_MODEL, DiscountRow, Terms
 
 logger = logging.getLogger(__name__)
 
@@ -20,19 +25,27 @@ REVALIDATE_SECONDS = 30.0
 
 def newest_snapshot_id() -> int | None:
     """The snapshot approved last; None on an installation without prices."""
-    return PriceSnapshot.objects.filter(approved_at__isnull=False).order_by("-id").values_list("id", flat=True).first()
+    approved = PriceSnapshot.objects.filter(status=PriceSnapshot.Status.APPROVED)
+    return approved.order_by("-approved_at", "-id").values_list("id", flat=True).first()
 
 
 def load_book() -> Book:
-    """All list prices, past ones too: usage can be reported late. Two queries and some 100 ms."""
+    """All list prices, past ones too: usage can be reported late. Three queries and some 200 ms."""
     snapshot_id = newest_snapshot_id()
-    aliases = (
-        Alias(*row)
-        for row in ModelAlias.objects.filter(organization_id=None, closed_by=None)
-        .order_by("provider", "priority")
-        .values_list("provider", "rule", "canonical_provider", "canonical_model")
-    )
-    return Book(snapshot_id, list(aliases), list_price_rows())
+    aliases: dict[str, list[Alias]] = {}
+    rules = ModelAlias.objects.filter(organization_id=None, closed_by=None).order_by("provider", "priority")
+    for source, *alias in rules.values_list("source", "provider", "rule", "canonical_provider", "canonical_model"):
+        aliases.setdefault(source, []).append(Alias(*alias))
+    rows: dict[str, list[Row]] = {}
+    for source, row in _sourced_rows(Price.objects.filter(organization_id=None)):
+        rows.setdefault(source, []).append(row)
+    sources = sorted(aliases.keys() & rows.keys(), key=_precedence)
+    return Book(snapshot_id, [PriceList(source, aliases[source], rows[source]) for source in sources])
+
+
+def _precedence(source: str) -> tuple[int, str]:
+    """A source that this release doesn't know any more comes last."""
+    return (PRECEDENCE.index(source) if source in PRECEDENCE else len(PRECEDENCE), source)
 
 
 # A release that is about to be replaced may meet the rows of its successor: it leaves out meters it doesn't know,
@@ -41,54 +54,57 @@ _METERS = {meter.value: meter for meter in Meter}
 
 
 def list_price_rows(source: str | None = None) -> list[Row]:
-    """The list prices, of one feed or of all; those withdrawn before they counted left out."""
-    prices = Price.objects.filter(organization_id=None, effective__isempty=False)
+    """The list prices, of one source or of all; those withdrawn before they counted left out."""
+    prices = Price.objects.filter(organization_id=None)
     if source is not None:
-        prices = prices.filter(snapshot__source=source)
-    columns = prices.order_by("id").values_list(
-        "id",
-        "provider",
-        "canonical_model",
-        "meter",
-        "tier_above",
-        "variant",
-        "tod_start",
-        "tod_end",
-        "weekday_mask",
-        "effective",
-        "unit_price",
-        "per",
-        "minimum",
-        "currency",
-    )
-    return [
-        Row(
-            price_id,
-            PriceKey(
-                provider, model, _METERS[meter], tier_above, tuple(sorted(variant.items())), tod_start, tod_end, days
-            ),
-            effective.lower,
-            effective.upper,
-            Rate(unit_price, per, minimum, currency),
+        prices = prices.filter(source=source)
+    return [row for _, row in _sourced_rows(prices)]
+
+
+def _sourced_rows(prices: "QuerySet[Price]") -> Iterable[tuple[str, Row]]:
+    columns = (
+        prices.filter(effective__isempty=False)
+        .order_by("id")
+        .values_list(
+            "id",
+            "source",
+            "provider",
+            "canonical_model",
+            "meter",
+            "tier_above",
+            "variant",
+            "tod_start",
+            "tod_end",
+            "weekday_mask",
+            "effective",
+            "unit_price",
+            "per",
+            "minimum",
+            "currency",
         )
-        for (
-            price_id,
-            provider,
-            model,
-            meter,
-            tier_above,
-            variant,
-            tod_start,
-            tod_end,
-            days,
-            effective,
-            unit_price,
-            per,
-            minimum,
-            currency,
-        ) in columns
-        if meter in _METERS
-    ]
+    )
+    for (
+        price_id,
+        source,
+        provider,
+        model,
+        meter,
+        tier_above,
+        variant,
+        tod_start,
+        tod_end,
+        days,
+        effective,
+        unit_price,
+        per,
+        minimum,
+        currency,
+    ) in columns:
+        if meter in _METERS:
+            named = tuple(sorted(variant.items()))
+            key = PriceKey(provider, model, _METERS[meter], tier_above, named, tod_start, tod_end, days)
+            rate = Rate(unit_price, per, minimum, currency)
+            yield source, Row(price_id, key, effective.lower, effective.upper, rate)
 
 
 class Shelf:
@@ -149,3 +165,117 @@ class Shelf:
 _shelf = Shelf()
 current_book = _shelf.book
 forget_book = _shelf.forget
+
+
+# --- An organization's own terms ---
+
+
+def overrides(organization_id: uuid.UUID) -> "QuerySet[Price]":
+    """The organization's own prices, past ones and those to come too, without those withdrawn before they counted."""
+    own = Price.objects.filter(organization_id=organization_id, effective__isempty=False)
+    return own.order_by("provider", "canonical_model", "effective", "id")
+
+
+def discounts(organization_id: uuid.UUID) -> "QuerySet[Discount]":
+    """The organization's discounts, past ones and those to come too."""
+    own = Discount.objects.filter(organization_id=organization_id, effective__isempty=False)
+    return own.order_by("provider", "model", "effective", "id")
+
+
+def price_rows(ids: Iterable[int]) -> dict[int, Price]:
+    """Price rows by id, for explanations, each with its snapshot. Ids of no row are left out."""
+    return Price.objects.select_related("snapshot").in_bulk(set(ids))
+
+
+def terms_version(organization_id: uuid.UUID) -> int:
+    """How often the organization's terms have changed; 0 where it has never had any."""
+    versions = OrganizationTerms.objects.filter(organization_id=organization_id)
+    return versions.values_list("version", flat=True).first() or 0
+
+
+def load_terms(organization_id: uuid.UUID, version: int) -> Terms:
+    rows = [row for _, row in _sourced_rows(Price.objects.filter(organization_id=organization_id))]
+    agreed = [
+        DiscountRow(
+            row.pk, row.provider, row.model or EVERY_MODEL, row.effective.lower, row.effective.upper, row.multiplier
+        )
+        for row in discounts(organization_id)
+    ]
+    return Terms(version, rows, agreed)
+
+
+class _Kept(NamedTuple):
+    good_until: float
+    version: int
+    # None: nothing but list prices.
+    terms: Terms | None
+
+
+class TermsShelf:
+    """The terms of the organizations that this process rates for, each asked for at most every REVALIDATE_SECONDS.
+
+    One query where nothing has changed. A database that can't be asked leaves the terms in place.
+    """
+
+    # Organizations remembered. Beyond it those go that were asked about longest ago.
+    MEMORY = 4_096
+
+    def __init__(
+        self,
+        load: Callable[[uuid.UUID, int], Terms] = load_terms,
+        version: Callable[[uuid.UUID], int] = terms_version,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._load = load
+        self._version = version
+        self._clock = clock
+        # In order of the last question, the oldest first: as good as of the last use, to REVALIDATE_SECONDS.
+        self._kept: dict[uuid.UUID, _Kept] = {}
+        self._reordering = threading.Lock()
+
+    def terms(self, organization_id: uuid.UUID) -> Terms | None:
+        """The organization's terms; None where it has none. Raises a database error only where nothing is known."""
+        kept = self._kept.get(organization_id)
+        if kept is not None:
+            now = self._clock()
+            if now < kept.good_until:
+                return kept.terms
+            # Other threads go on with what is there while this one asks.
+            self._keep(organization_id, _Kept(now + REVALIDATE_SECONDS, kept.version, kept.terms))
+        return self._renew(organization_id, kept)
+
+    def _renew(self, organization_id: uuid.UUID, kept: _Kept | None) -> Terms | None:
+        try:
+            # A savepoint where the caller is in a transaction: a failed query must not take that down.
+            with transaction.atomic():
+                version = self._version(organization_id)
+                if kept is not None and kept.version == version:
+                    return kept.terms
+                terms = self._load(organization_id, version) if version else None
+        except (DatabaseError, InterfaceError):
+            if kept is None:
+                raise
+            logger.warning("Could not get an organization's newer prices; going on with those at hand.", exc_info=True)
+            return kept.terms
+        self._keep(organization_id, _Kept(self._clock() + REVALIDATE_SECONDS, version, terms))
+        return terms
+
+    def _keep(self, organization_id: uuid.UUID, kept: _Kept) -> None:
+        with self._reordering:
+            self._kept.pop(organization_id, None)
+            self._kept[organization_id] = kept
+            if len(self._kept) > self.MEMORY:
+                del self._kept[next(iter(self._kept))]
+
+    def forget(self, organization_id: uuid.UUID | None = None) -> None:
+        """Makes the next call load anew: after a change in this process, and between tests (all of them)."""
+        with self._reordering:
+            if organization_id is None:
+                self._kept.clear()
+            else:
+                self._kept.pop(organization_id, None)
+
+
+_terms_shelf = TermsShelf()
+current_terms = _terms_shelf.terms
+forget_terms = _terms_shelf.forget

@@ -70,6 +70,7 @@ def import_prices(*, source: str, at: datetime | None = None) -> PriceImport:
             sha256=sha256,
             fetched_at=now,
             approved_at=now,
+            decided_by="release",
             document=zlib.compress(document),
         )
         aliases_opened, aliases_closed = _write_aliases(snapshot, listing.aliases)
@@ -168,6 +169,7 @@ def _open_prices(snapshot: PriceSnapshot, openings: Sequence[tuple[PriceKey, Seg
                 unit_price=segment.rate.unit_price,
                 minimum=segment.rate.minimum,
                 currency=segment.rate.currency,
+                source=snapshot.source,
                 snapshot=snapshot,
                 note=segment.note,
             )

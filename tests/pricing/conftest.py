@@ -8,7 +8,7 @@ import pytest
 from apps.pricing.book import Book
 from apps.pricing.feeds.base import Alias, Listing, PriceKey, Rate, Segment
 from apps.pricing.feeds.genai import FEED
-from apps.pricing.selectors import forget_book
+from apps.pricing.selectors import forget_book, forget_terms
 from tests.pricing.paper import PaperFeed, book_of
 
 
@@ -24,8 +24,10 @@ def paper(monkeypatch: pytest.MonkeyPatch) -> PaperFeed:
 def no_book_left() -> Iterator[None]:
     """A book read inside a test holds rows that are rolled back after it."""
     forget_book()
+    forget_terms()
     yield
     forget_book()
+    forget_terms()
 
 
 @pytest.fixture(scope="session")

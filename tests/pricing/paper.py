@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from apps.pricing.book import Book, Row
+from apps.pricing.book import Book, PriceList, Row
 from apps.pricing.feeds.base import Listing, PriceKey
 from apps.pricing.feeds.genai import FEED, FORMAT
 from apps.pricing.meters import Meter
@@ -18,14 +18,18 @@ def key(meter: Meter, model: str = "m", **rest: Any) -> PriceKey:
     return PriceKey("testco", model, meter, **rest)
 
 
-def book_of(listing: Listing, snapshot_id: int = 1) -> Book:
+def book_of(*listings: Listing, snapshot_id: int = 1, sources: Sequence[str] = ("genai-prices", "litellm")) -> Book:
+    """A book of lists, the first before the others. Row ids count through all of them."""
     ids = itertools.count(1)
-    rows = [
-        Row(next(ids), key, segment.start, segment.end, segment.rate)
-        for key, segments in listing.prices.items()
-        for segment in segments
-    ]
-    return Book(snapshot_id, listing.aliases, rows)
+    lists = []
+    for source, listing in zip(sources, listings, strict=False):
+        rows = [
+            Row(next(ids), key, segment.start, segment.end, segment.rate)
+            for key, segments in listing.prices.items()
+            for segment in segments
+        ]
+        lists.append(PriceList(source, listing.aliases, rows))
+    return Book(snapshot_id, lists)
 
 
 def entry(prices: Mapping[str, Any], **constraint: Any) -> dict[str, Any]:

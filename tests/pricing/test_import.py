@@ -209,7 +209,18 @@ def snapshot(db: None) -> PriceSnapshot:
     )
 
 
-def price(snapshot: PriceSnapshot, **changes: Any) -> Price:
+# What makes it an organization's own price.
+OWN = {
+    "organization_id": uuid4(),
+    "source": "",
+    "snapshot": None,
+    "author_id": uuid4(),
+    "created_at": NOW,
+    "note": "contract",
+}
+
+
+def price(of: PriceSnapshot, /, **changes: Any) -> Price:
     row = {
         "provider": "testco",
         "canonical_model": "m",
@@ -217,7 +228,8 @@ def price(snapshot: PriceSnapshot, **changes: Any) -> Price:
         "per": 1_000_000,
         "effective": DateTimeTZRange(MONDAY, None, "[)"),
         "unit_price": Decimal(1),
-        "snapshot": snapshot,
+        "source": of.source,
+        "snapshot": of,
         **changes,
     }
     return Price.objects.create(**row)
@@ -251,14 +263,15 @@ def test_two_prices_at_a_time_are_refused(snapshot: PriceSnapshot) -> None:
         {"tod_start": time(1), "tod_end": time(4)},
         {"tod_start": time(0), "tod_end": time(4)},
         {"weekday_mask": 0b001_1111},
-        {"organization_id": uuid4()},
+        OWN,
+        {"source": "other"},
     ],
     ids=lambda other: ",".join(other),
 )
 def test_other_prices_stand_beside(snapshot: PriceSnapshot, other: dict[str, Any]) -> None:
     price(snapshot)
     price(snapshot, **other)
-    assert Price.objects.filter(snapshot=snapshot).count() == 2
+    assert Price.objects.filter(meter__in=("input", "output"), provider__in=("testco", "otherco")).count() == 2
 
 
 @pytest.mark.parametrize(
@@ -271,6 +284,13 @@ def test_other_prices_stand_beside(snapshot: PriceSnapshot, other: dict[str, Any
         ({"tod_start": time(1)}, "hours"),
         ({"tod_start": time(1), "tod_end": time(1)}, "hours"),
         ({"effective": DateTimeTZRange(MONDAY, MONDAY + WEEK, "[]")}, "half_open"),
+        ({"snapshot": None}, "origin"),
+        ({"source": ""}, "origin"),
+        ({"organization_id": uuid4()}, "origin"),
+        ({**OWN, "source": "hand"}, "origin"),
+        ({**OWN, "author_id": None}, "origin"),
+        ({**OWN, "created_at": None}, "origin"),
+        ({**OWN, "note": ""}, "origin"),
     ],
 )
 def test_impossible_prices_are_refused(snapshot: PriceSnapshot, wrong: dict[str, Any], constraint: str) -> None:
@@ -279,7 +299,7 @@ def test_impossible_prices_are_refused(snapshot: PriceSnapshot, wrong: dict[str,
 
 
 def test_an_organizations_own_prices_are_not_list_prices(snapshot: PriceSnapshot) -> None:
-    price(snapshot, organization_id=uuid4())
+    price(snapshot, **OWN)
     assert not [row for row in list_price_rows() if row.key.provider == "testco"]
 
 
