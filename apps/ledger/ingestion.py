@@ -106,7 +106,7 @@ _BEGIN = Statement(f"""
 
 # Events and links of the same traces, responses and fingerprints.
 _RELATED = Statement("""
-    SELECT 'event', e.id, NULL
+    SELECT 'event', e.id, NULL::uuid
       FROM unnest($2::uuid[], $3::uuid[]) AS t (low, high)
       JOIN {tenant}.ledger_usageevent e
         ON e.project_id = $1 AND e.event_id BETWEEN t.low AND t.high

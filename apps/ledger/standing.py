@@ -96,10 +96,11 @@ def standing_of(event: UsageEvent, adjustments: Sequence[Adjustment]) -> Standin
     rows: list[Any] = [] if event.price_status == PriceStatus.DUPLICATE else [event]
     rows += adjustments
     meters = {}
-    for meter, name in METER_COLUMNS.items():
-        values = [value for row in rows if (value := getattr(row, name)) is not None]
-        if values:
-            meters[meter] = sum(values)
+    if last.price_status != PriceStatus.DUPLICATE:
+        for meter, name in METER_COLUMNS.items():
+            values = [value for row in rows if (value := getattr(row, name)) is not None]
+            if values:
+                meters[meter] = sum(values)
     cost = None
     if last.price_status == PriceStatus.PRICED:
         cost = sum((row.cost for row in rows if row.cost is not None), _NOTHING)
