@@ -5,25 +5,32 @@ Both encodings make equal spans of equal content: protobuf, and JSON as OTLP has
 
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import msgspec
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.common.v1 import common_pb2
+from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from apps.ledger.emitters import FIRST_TOKEN_EVENTS, KEYS, RESOURCE_KEYS, SPAN_NAMES
 from apps.ledger.emitters.base import Span
 from apps.ledger.emitters.values import ERROR_TYPE, NUMBER, Kind, Scalar, Value, clean
 from apps.ledger.otlp.body import UnsupportedMediaTypeError
-from web.api import MalformedError
+from web.api import MalformedError, TooLargeError
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 
+# Exporters send 512 at a time, collectors some thousands.
+_MOST_SPANS = 50_000
+# In protobuf; what is made of one while it is parsed can be thirty times as large.
+_MOST_SPAN_BYTES = 8 * 2**20
+# In JSON, where every further object costs one: what is made of them stays below the largest body.
+_MOST_COMMAS = 2_000_000
 _SCOPE_CAP = 128
 _MOST_REASONS = 3
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,6 +46,7 @@ _ACCEPT_OF_RESOURCE = {key: kind.accept for key, kind in RESOURCE_KEYS.items()}
 _ACCEPT_OF_EVENT = {key: kind.accept for key, kind in _EVENT_KEYS.items()}
 
 Accept = Callable[[Scalar], Value | None]
+Parsed = TypeVar("Parsed", bound=Message)
 
 
 @dataclass(slots=True)
@@ -57,6 +65,18 @@ class Decoded:
 
 class _RejectedError(Exception):
     """This span can't be read, whatever becomes of the others."""
+
+
+_OTHER_TYPES = "A span has fields of other types than OTLP's."
+_TOO_LONG = f"A span may have {_MOST_SPAN_BYTES:,} bytes."
+
+
+def _no_request(encoding: str) -> MalformedError:
+    return MalformedError(f"The body is no ExportTraceServiceRequest in {encoding}.")
+
+
+def _too_many() -> TooLargeError:
+    return TooLargeError(f"A request may have {_MOST_SPANS:,} spans. Send smaller batches.")
 
 
 def decode(body: bytes, content_type: str) -> Decoded:
@@ -113,22 +133,96 @@ def _is_event_read(name: str) -> bool:
 _SCALARS = frozenset(("string_value", "int_value", "double_value", "bool_value"))
 
 
+class _Envelope:
+    """Where the parts of a request are, so that each is parsed by itself.
+
+    Parsed as a whole, a request of the smallest messages there are takes a hundred times its size, and gzip hides how
+    large it is. Besides, a span that can't be parsed leaves the others alone.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._fields = 0
+
+    def parts(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Of each field with a length: its number, and where its content starts and ends."""
+        at = start
+        while at < end:
+            self._fields += 1
+            if self._fields > _MOST_SPANS:
+                raise _too_many()
+            key, at = self._varint(at, end)
+            match key & 7:
+                case 0:
+                    _, at = self._varint(at, end)
+                case 1:
+                    at += 8
+                case 2:
+                    length, at = self._varint(at, end)
+                    if at + length > end:
+                        raise _no_request("protobuf")
+                    yield key >> 3, at, at + length
+                    at += length
+                case 5:
+                    at += 4
+                case _:
+                    raise _no_request("protobuf")
+        if at > end:
+            raise _no_request("protobuf")
+
+    def _varint(self, at: int, end: int) -> tuple[int, int]:
+        value = shift = 0
+        while at < end and shift < 64:
+            byte = self._body[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, at
+            shift += 7
+        raise _no_request("protobuf")
+
+    def parse(self, message: type[Parsed], start: int, end: int) -> Parsed:
+        if end - start > _MOST_SPAN_BYTES:
+            raise _RejectedError(_TOO_LONG)
+        try:
+            return message.FromString(self._body[start:end])
+        except DecodeError:
+            raise _RejectedError(_OTHER_TYPES) from None
+
+
 def _decode_protobuf(body: bytes) -> Decoded:
-    try:
-        request = ExportTraceServiceRequest.FromString(body)
-    except DecodeError:
-        raise MalformedError("The body is no ExportTraceServiceRequest in protobuf.") from None
+    envelope = _Envelope(body)
     decoded = Decoded()
-    for resource_spans in request.resource_spans:
-        resource, _ = _read_protobuf(resource_spans.resource.attributes, _ACCEPT_OF_RESOURCE)
-        for scope_spans in resource_spans.scope_spans:
-            scope = clean(scope_spans.scope.name, _SCOPE_CAP)
-            for sent in scope_spans.spans:
-                try:
-                    decoded.spans.append(_protobuf_span(sent, scope, resource))
-                except _RejectedError as error:
-                    decoded.reject(str(error))
+    try:
+        for number, start, end in envelope.parts(0, len(body)):
+            if number == 1:
+                _add_protobuf_resource(decoded, envelope, list(envelope.parts(start, end)))
+    except _RejectedError:
+        # A resource or a scope: its spans can't be attributed.
+        raise _no_request("protobuf") from None
     return decoded
+
+
+def _add_protobuf_resource(decoded: Decoded, envelope: _Envelope, parts: list[tuple[int, int, int]]) -> None:
+    """ResourceSpans: the resource is field 1, ScopeSpans are field 2. In ScopeSpans: the scope, and the spans."""
+    resource: Mapping[str, Value] = {}
+    for number, start, end in parts:
+        if number == 1:
+            attributes = envelope.parse(resource_pb2.Resource, start, end).attributes
+            resource, _ = _read_protobuf(attributes, _ACCEPT_OF_RESOURCE)
+    for number, start, end in parts:
+        if number == 2:
+            inner = list(envelope.parts(start, end))
+            scope = ""
+            for part, at, until in inner:
+                if part == 1:
+                    scope = clean(envelope.parse(common_pb2.InstrumentationScope, at, until).name, _SCOPE_CAP)
+            for part, at, until in inner:
+                if part == 2:
+                    try:
+                        decoded.spans.append(_protobuf_span(envelope.parse(trace_pb2.Span, at, until), scope, resource))
+                    except _RejectedError as error:
+                        decoded.reject(str(error))
 
 
 def _protobuf_span(sent: trace_pb2.Span, scope: str, resource: Mapping[str, Value]) -> Span:
@@ -252,10 +346,15 @@ _ERROR_CODES = (2, "STATUS_CODE_ERROR")
 
 
 def _decode_json(body: bytes) -> Decoded:
+    if body.count(b",") > _MOST_COMMAS:
+        raise _too_many()
     try:
         request = _parse_request(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise MalformedError("The body is no ExportTraceServiceRequest in JSON, as OTLP has it.") from None
+        raise _no_request("JSON, as OTLP has it") from None
+    scopes = [part for sent in request.resource_spans or () for part in sent.scope_spans or ()]
+    if sum(len(part.spans or ()) for part in scopes) > _MOST_SPANS:
+        raise _too_many()
     decoded = Decoded()
     for resource_spans in request.resource_spans or ():
         pairs = (resource_spans.resource and resource_spans.resource.attributes) or ()
@@ -286,7 +385,7 @@ def _json_span(raw: msgspec.Raw, scope: str, resource: Mapping[str, Value]) -> S
     try:
         sent = _decode_span(raw)
     except (msgspec.DecodeError, UnicodeError):
-        raise _RejectedError("A span has fields of other types than OTLP's.") from None
+        raise _RejectedError(_OTHER_TYPES) from None
     trace_id, span_id, parent_id = _hex(sent.trace_id), _hex(sent.span_id), _hex(sent.parent_span_id)
     _check_ids(trace_id, span_id, parent_id)
     attributes, bad_values = _read_json(sent.attributes or (), _ACCEPT)
