@@ -104,7 +104,7 @@ TEMPLATES = [
 
 _database = conninfo_to_dict(env.text("DATABASE_URL", hint="postgresql://user:password@host:5432/name"))
 _owner = conninfo_to_dict(env.text("DATABASE_OWNER_URL", ""))
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "tenancy.backend",
         "NAME": _database.pop("dbname", "postgres"),

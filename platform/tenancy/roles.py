@@ -106,20 +106,20 @@ def grant_runtime(schema: str) -> None:
 
 
 def schemas_to_grant() -> list[str]:
-    """Tenant schemas in which the runtime role has no rights yet, or more than it should: after a move to two roles, or
-    when a table became append-only. One query, however many schemas there are."""
+    """Tenant schemas in which the runtime role has not the rights that `grant_runtime` gives: after a move to two
+    roles, after a migration that failed half-way, or when a table became append-only. One query for all of them."""
     if not is_split():
         return []
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT nspname FROM pg_namespace n
-             WHERE nspname ~ %(pattern)s AND pg_has_role(nspowner, 'USAGE') AND (
-                   NOT has_schema_privilege(%(role)s, n.oid, 'USAGE')
-                OR EXISTS (
-                   SELECT FROM pg_class c
-                    WHERE c.relnamespace = n.oid AND c.relname = ANY(%(append_only)s)
-                      AND has_table_privilege(%(role)s, c.oid, 'UPDATE, DELETE, TRUNCATE')))
+            SELECT DISTINCT nspname
+              FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+             WHERE nspname ~ %(pattern)s AND relkind IN ('r', 'p') AND pg_has_role(relowner, 'USAGE')
+               AND (NOT has_schema_privilege(%(role)s, n.oid, 'USAGE')
+                 OR NOT has_table_privilege(%(role)s, c.oid, 'SELECT')
+                 OR relname = ANY(%(append_only)s)
+                    AND has_table_privilege(%(role)s, c.oid, 'UPDATE, DELETE, TRUNCATE'))
              ORDER BY nspname
             """,
             {"pattern": f"^{SCHEMA_NAME.pattern}$", "role": runtime_role(), "append_only": append_only_tables()},

@@ -127,7 +127,7 @@ def test_a_cluster_cut_short_is_made_again(tmp_path: Path) -> None:
     assert not half_made.exists()
 
 
-def owners(connection: psycopg.Connection[tuple[str, ...]]) -> dict[str, str]:
+def owners(connection: psycopg.Connection[tuple[str, str]]) -> dict[str, str]:
     """Of everything that is ours in a database, by name."""
     rows = connection.execute(
         "SELECT nspname, pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname ~ '^t_' UNION ALL"
