@@ -29,7 +29,8 @@ DATED = "gpt-4o-mini-2024-07-18"
 
 @dataclass(frozen=True)
 class Row:
-    """A call as it stands in the ledger. `meters` without those that are 0; `cost` in dollars, exact, None for none."""
+    """A call as it stands in the ledger. `meters` without those that are 0 and the call itself; `cost` in dollars,
+    exact, None for none."""
 
     status: str
     operation: str
@@ -57,7 +58,9 @@ class Row:
         return replace(self, status="unpriced", meters={}, cost=None, reason="missing_usage")
 
     def failed(self, error_type: str) -> "Row":
-        return replace(self, status="failed", model="", meters={}, cost=None, ending="error", error_type=error_type)
+        """There was no answer, so the model is the one that was asked for."""
+        changes = {"status": "failed", "model": self.request_model, "ending": "error", "error_type": error_type}
+        return replace(self, meters={}, cost=None, **changes)
 
 
 # By the list prices of 2024 and 2025, in dollars per million tokens. gpt-4o-mini: 0.15 in, 0.075 from the cache,
@@ -123,13 +126,15 @@ def found(platform: Platform, schema: str, known: set[str]) -> Found:
 
 
 def _row(row: Mapping[str, Any]) -> Row:
+    meters = dict(row["meters"])
+    assert meters.pop("request") == 1
     return Row(
         status=row["status"],
         operation=row["operation"],
         provider=row["provider"],
         model=row["model"],
         request_model=row["request_model"],
-        meters={meter: count for meter, count in row["meters"].items() if count},
+        meters={meter: count for meter, count in meters.items() if count},
         cost=None if row["cost"] is None else Decimal(row["cost"]),
         reason=row["reason"],
         ending=row["ending"],

@@ -103,10 +103,10 @@ def new_tenant(platform: Platform, provider: FakeProvider, api_base: str) -> Ite
 
 
 @contextmanager
-def driver(release: R, url: str, folder: Path) -> Iterator[Running[R]]:
+def driver(release: R, url: str, folder: Path, **variables: str) -> Iterator[Running[R]]:
     python = python_of(release)
     # Not our own: proxies, PYTHON* and settings of ours have no business there.
-    environment = {"PATH": os.defpath, "ANY_LLM_PLATFORM_URL": url, "HOME": str(folder), "LANG": "C.UTF-8"}
+    environment = {"PATH": os.defpath, "ANY_LLM_PLATFORM_URL": url, "HOME": str(folder), "LANG": "C.UTF-8", **variables}
     file = DRIVERS / ("sdk.py" if isinstance(release, SdkRelease) else "client.py")
     with Answering(python, file, environment=environment, folder=folder, log=folder / "driver.log") as process:
         assert process.ask("version") == release.version

@@ -11,7 +11,6 @@ import itertools
 import json
 import re
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ class Script(StrEnum):
     OK = "ok"
     # Says nothing of what was used.
     SILENT = "silent"
-    # The first request with a prompt is turned away, the next one is answered.
+    # A request is turned away, and answered when it comes again.
     BUSY_ONCE = "busy-once"
     BUSY = "busy"
     BROKEN = "broken"
@@ -67,16 +66,18 @@ class ScriptedProvider:
         self.requests: list[Request] = []
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._seen: Counter[str] = Counter()
+        self._turned_away: set[str] = set()
 
     def take(self, request: Request, body: dict[str, Any]) -> tuple[int, Any]:
         """A status, and what to answer: an object, or the pieces of a stream."""
         with self._lock:
             self.requests.append(request)
             number = next(self._numbers)
-            self._seen[repr(body)] += 1
-            seen = self._seen[repr(body)]
-        status = _STATUS.get(request.script, 429 if request.script is Script.BUSY_ONCE and seen == 1 else 200)
+            status = _STATUS.get(request.script, 200)
+            if request.script is Script.BUSY_ONCE:
+                status = 429 if repr(body) not in self._turned_away else 200
+                # The next one like it is a first one again.
+                self._turned_away ^= {repr(body)}
         if status != 200:
             # Providers do repeat what they were sent.
             return status, {"type": "error", "error": {"type": "refused", "message": f"No: {request.word}"}}

@@ -76,11 +76,12 @@ class Tells:
     response_streamed: Row = STREAMED
     embedded: Row = EMBEDDED_TEXT
     is_silent_when_cancelled: bool = False
-    # Of a failed call, where there was no answer to name it.
+    # Of a failed call, where that is not what it names as the one that was asked for.
     failed_model: str = ""
 
     def failed(self, error: str) -> Row:
-        return self.asked.failed(self.error_type.format(error)).but(model=self.failed_model)
+        row = self.asked.failed(self.error_type.format(error))
+        return row.but(model=self.failed_model or row.model)
 
 
 def _unasked(row: Row, **changes: Any) -> Row:
@@ -126,7 +127,7 @@ OPENAI = {
         embedded=EMBEDDED_TEXT.silent(),
         is_silent_when_cancelled=True,
     ),
-    "logfire": Tells("openai.{}", streamed=_LOGGED, response_streamed=_LOGGED, failed_model=CHAT),
+    "logfire": Tells("openai.{}", streamed=_LOGGED, response_streamed=_LOGGED),
 }
 
 openai = pytest.mark.parametrize("application", [by(name) for name in OPENAI], indirect=True)
