@@ -153,7 +153,9 @@ class UsageEvent(TenantModel, Measured):
                 name="usage_event_fingerprint",
             ),
             models.Index(
-                fields=["provider", "model"], condition=models.Q(price_status="unpriced"), name="usage_event_unpriced"
+                fields=["provider", "model", "id"],
+                condition=models.Q(price_status="unpriced"),
+                name="usage_event_unpriced",
             ),
             models.Index(
                 fields=["project_id", "sequence_source", "sequence_number"],
@@ -214,8 +216,11 @@ class Adjustment(TenantModel, Measured):
         indexes = [
             models.Index(fields=["project_id", "-occurred_at"], name="adjustment_by_time"),
             models.Index(
-                fields=["repricing_id"], condition=models.Q(repricing_id__isnull=False), name="adjustment_repricing"
+                fields=["repricing_id", "event"],
+                condition=models.Q(repricing_id__isnull=False),
+                name="adjustment_repricing",
             ),
+            models.Index(fields=["event"], condition=models.Q(price_status="unpriced"), name="adjustment_unpriced"),
             models.Index(
                 fields=["project_id", "same_call_as"],
                 condition=models.Q(same_call_as__isnull=False),
@@ -245,9 +250,13 @@ class Repricing(TenantModel):
     """Rating past events again with the prices known now: a preview, then adjustments, which can be taken back."""
 
     class Status(models.TextChoices):
+        # Being worked out.
+        PREVIEWING = "previewing"
         PREVIEWED = "previewed"
         RUNNING = "running"
         DONE = "done"
+        # Prices changed under way: what it did stands, the rest was left as it was.
+        STOPPED = "stopped"
         REVERSING = "reversing"
         REVERSED = "reversed"
 
