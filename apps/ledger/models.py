@@ -276,6 +276,7 @@ class Repricing(TenantModel):
     cursor = models.UUIDField(null=True)
     events_changed = models.PositiveBigIntegerField(default=0)
     reversed_by_id = models.UUIDField(null=True)
+    reversal_reason = models.CharField(max_length=500, blank=True, default="", db_default="")
 
     class Meta:
         constraints = [
