@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Status as Code
 
 from apps.directory import ingest_tokens
 from apps.directory.services import retire_key
@@ -112,7 +113,7 @@ def export(sent: Sequence[Sent]) -> bytes:
             start_time_unix_nano=START + int(each.start_ms * 1e6),
             end_time_unix_nano=START + int((each.start_ms + each.duration_ms) * 1e6),
         )
-        span.status.code = 2 if each.error else 0
+        span.status.code = Code.STATUS_CODE_ERROR if each.error else Code.STATUS_CODE_UNSET
         span.attributes.extend(KeyValue(key=key, value=value_of(value)) for key, value in each.attributes.items())
     return request.SerializeToString()
 
@@ -352,8 +353,8 @@ def test_an_ingest_token_writes_usage_and_nothing_else(exporter: Exporter) -> No
     bearer = {"Authorization": f"Bearer {exporter.token}"}
     assert exporter.client.get("/api/v1/provider-keys/openai", headers=bearer).status_code == 401
     assert exporter.client.get("/api/v1/usage-events/", headers=bearer).status_code == 401
-    event = {"id": str(uuid.uuid4()), "provider": "openai", "model": "gpt-4o-mini"}
-    event |= {"data": {"input_tokens": 1, "output_tokens": 1}}
+    event: dict[str, Any] = {"id": str(uuid.uuid4()), "provider": "openai", "model": "gpt-4o-mini"}
+    event["data"] = {"input_tokens": 1, "output_tokens": 1}
     answer = exporter.client.post("/api/v1/usage-events/", event, content_type="application/json", headers=bearer)
     assert answer.status_code == 201
     (token,) = ingest_tokens.live_tokens(exporter.project.id)
@@ -439,7 +440,11 @@ def test_the_same_response_of_two_traces_is_one_call(exporter: Exporter) -> None
 
 def lookalikes(count: int = 1) -> list[Sent]:
     """LangChain's view and the OpenAI library's of the same calls: separate traces, no id in common."""
-    attributes = {"openinference.span.kind": "LLM", "llm.system": "openai", "llm.model_name": "gpt-4o-mini"}
+    attributes: dict[str, Any] = {
+        "openinference.span.kind": "LLM",
+        "llm.system": "openai",
+        "llm.model_name": "gpt-4o-mini",
+    }
     attributes |= {"llm.token_count.prompt": 1_200, "llm.token_count.completion": 100}
     sent = []
     for number in range(count):
