@@ -1,90 +1,31 @@
-"""`python -m benchmarks [kdf | organizations | pages | servers | wrk] [--json]`."""
+"""`python -m benchmarks [claims spans memory kdf organizations pages servers wrk] [--json]`."""
 
 import argparse
 import importlib.util
 import json
-import os
-import platform
 import re
 import shutil
 import statistics
 import subprocess
-import sys
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import psutil
-
-from benchmarks import cases, report
+from benchmarks import cases, memory, report, spans
 from benchmarks.client import HOST, Case, LoadGenerator, Sample
-from benchmarks.measure import Figures, Meter, Spread, in_turns, tree_seconds
+from benchmarks.measure import Figures, Meter, Spread, in_turns
+from benchmarks.stage import WSGI, Noise, say, stack_of, start, web_command
 from devstack.servers import free_port
-from tests.faults.stack import Program, Stack, wait_until
+from tests.faults.stack import Program, Stack
 
 EMPTY, RELEASE, EVENT, COLD_START = "empty view", "key release", "usage event", "cold start"
 # What is promised, as a share of the empty view's requests a second.
 TARGETS = {RELEASE: 0.40, EVENT: 0.30}
 EXPECTED = {EVENT: "201"}  # of all others: 200
-WSGI = "benchmarks.wsgi:application"
 # Workers and threads of granian to compare.
 GRANIAN = ((1, 8), (2, 4), (2, 8), (2, 16), (4, 4))
 GUNICORN = ((2, 4), (2, 8))
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-class Noise:
-    """What else ran on the machine meanwhile."""
-
-    def __init__(self) -> None:
-        self.load_before = os.getloadavg()[0]
-        self._busy, self._mine, self._at = self._now(), tree_seconds(os.getpid()), time.monotonic()
-
-    def report(self) -> dict[str, object]:
-        seconds = (time.monotonic() - self._at) * (os.cpu_count() or 1)
-        return {
-            "machine": f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}",
-            "load_average": {"before": round(self.load_before, 2), "after": round(os.getloadavg()[0], 2)},
-            "others_percent": round(
-                100 * max(0.0, self._now() - self._busy - (tree_seconds(os.getpid()) - self._mine)) / seconds, 1
-            ),
-        }
-
-    @staticmethod
-    def _now() -> float:
-        times = psutil.cpu_times()
-        return float(times.user + times.nice + times.system)
-
-
-@contextmanager
-def stack_of(tenants: int) -> Iterator[Stack]:
-    """A stack in a temporary folder; its PostgreSQL is that of DATABASE_URL, where it is set."""
-    given = {name: os.environ[name] for name in ("DATABASE_URL",) if name in os.environ}
-    with tempfile.TemporaryDirectory(prefix="anyllm-benchmarks-") as folder:
-        say(f"PostgreSQL (durable), Valkey, {tenants} organizations …")
-        with Stack(Path(folder), tenants=tenants, environment=given) as stack:
-            yield stack
-
-
-def web_command(stack: Stack) -> str:
-    """The Procfile's, with the empty view added."""
-    command = stack.commands["web"]
-    assert command.endswith(" config.wsgi:application"), command
-    return command.replace("config.wsgi:application", WSGI)
-
-
-def start(stack: Stack, name: str, command: str, port: int, **environment: str) -> Program:
-    web = stack.program(name, command=command, PORT=str(port), **environment)
-    web.start()
-    wait_until(lambda: stack.is_ready(port), f"{name} is ready")
-    return web
 
 
 def check(stack: Stack, sent: Mapping[str, Mapping[str, int]]) -> int:
@@ -103,7 +44,7 @@ def check(stack: Stack, sent: Mapping[str, Mapping[str, int]]) -> int:
     return rows
 
 
-def claims(options: argparse.Namespace) -> dict[str, object]:
+def claims(options: argparse.Namespace) -> dict[str, Any]:
     many = f", {options.tenants} organizations"
     with stack_of(options.tenants) as stack, LoadGenerator() as generator:
         first = stack.tenants[:1]
@@ -195,7 +136,7 @@ def candidates(stack: Stack) -> list[Candidate]:
     ]
 
 
-def servers(options: argparse.Namespace) -> dict[str, object]:
+def servers(options: argparse.Namespace) -> dict[str, Any]:
     """All run at the same time, and take turns: one that is not asked costs nothing."""
     with stack_of(1) as stack, LoadGenerator() as generator:
         measured: list[Case] = [
@@ -257,7 +198,7 @@ def servers(options: argparse.Namespace) -> dict[str, object]:
         }
 
 
-def wrk(options: argparse.Namespace) -> dict[str, object]:
+def wrk(options: argparse.Namespace) -> dict[str, Any]:
     """The same two cases by wrk and by our generator, in turns."""
     program = shutil.which("wrk")
     if program is None:
@@ -308,47 +249,58 @@ def wrk(options: argparse.Namespace) -> dict[str, object]:
         }
 
 
-def ready(options: argparse.Namespace) -> dict[str, object]:
+def ready(options: argparse.Namespace) -> dict[str, Any]:
     """An organization's way to being ready; one process, nothing else running."""
     with stack_of(1) as stack:
-        measured: dict[str, object] = json.loads(stack.run("benchmarks.organizations", 3 * options.rounds))
+        measured: dict[str, Any] = json.loads(stack.run("benchmarks.organizations", 3 * options.rounds))
     return measured
 
 
-def kdf(options: argparse.Namespace) -> dict[str, object]:
+def kdf(options: argparse.Namespace) -> dict[str, Any]:
     # Not above: the rest needs neither a browser nor Node.
     from benchmarks import browser_kdf
 
     return {**browser_kdf.measure(options.rounds)}
 
 
-def pages(options: argparse.Namespace) -> dict[str, object]:
+def pages(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import pages as in_browser
 
     return {**in_browser.measure(options.rounds)}
 
 
+Measure = Callable[[argparse.Namespace], dict[str, Any]]
+MEASURES: dict[str, tuple[Measure, Callable[[dict[str, Any]], str]]] = {
+    "claims": (claims, report.claims),
+    "spans": (lambda options: spans.measure(options.rounds), report.spans),
+    "memory": (lambda _: memory.measure(), report.memory),
+    "kdf": (kdf, report.kdf),
+    "organizations": (ready, report.organizations),
+    "pages": (pages, report.pages),
+    "servers": (servers, report.servers),
+    "wrk": (wrk, report.wrk),
+}
+# What has a target. The others are for decisions, and some need a browser.
+PROMISED = ("claims", "spans", "memory")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "what", nargs="?", choices=("claims", "kdf", "organizations", "pages", "servers", "wrk"), default="claims"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("what", nargs="*", choices=MEASURES, default=PROMISED, metavar="what")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, a key for each measurement")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each case in each round")
     parser.add_argument("--tenants", type=int, default=50, help="organizations in the many-tenant cases")
     options = parser.parse_args()
-    measure, text = {
-        "claims": (claims, report.claims),
-        "kdf": (kdf, report.kdf),
-        "organizations": (ready, report.organizations),
-        "pages": (pages, report.pages),
-        "servers": (servers, report.servers),
-        "wrk": (wrk, report.wrk),
-    }[options.what]
-    data = measure(options)
-    print(json.dumps(data, indent=2) if options.json else f"\n{text(data)}")
+    found: dict[str, dict[str, Any]] = {}
+    for name in options.what:
+        measure, text = MEASURES[name]
+        found[name] = measure(options)
+        if not options.json:
+            print(f"\n{text(found[name])}\n", flush=True)
+    if options.json:
+        print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

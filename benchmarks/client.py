@@ -5,6 +5,7 @@ answers are looked at for their end and their status, and nothing else. `python 
 """
 
 import gc
+import math
 import multiprocessing
 import re
 import select
@@ -19,6 +20,7 @@ from typing import Protocol, Self
 
 HOST = "127.0.0.1"
 SECONDS = 30.0
+BOTH = select.EPOLLIN | select.EPOLLOUT
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 # What one connection sends: yields requests, is given the whole answer to each.
@@ -44,7 +46,9 @@ class Case(Protocol):
 @dataclass(frozen=True, slots=True)
 class Sample:
     """What came of one stretch of load. `requests` are those answered within `seconds`; `statuses` counts all that were
-    sent, the last ones too. Latencies are in milliseconds, `cpu` is the generator's own time in seconds."""
+    sent, the last ones too. Latencies are in milliseconds, `cpu` is the generator's own time in seconds.
+
+    A stretch that ends with its work, not by the clock, is as long as it took: until the last answer was there."""
 
     seconds: float
     requests: int
@@ -82,8 +86,9 @@ class LoadGenerator:
         """Drops the connections there are, makes new ones."""
         self._pipe.send(_Connect(port, connections))
 
-    def run(self, case: Case, seconds: float) -> Sample:
-        """Load on every connection for so long. Raises what went wrong in the generator."""
+    def run(self, case: Case, seconds: float | None) -> Sample:
+        """Load on every connection for so long, or until its scripts have ended. Raises what went wrong in the
+        generator."""
         self._pipe.send(_Run(case, seconds))
         answer = self._pipe.recv()
         if isinstance(answer, Exception):
@@ -101,19 +106,29 @@ class _Connect:
 @dataclass(frozen=True, slots=True)
 class _Run:
     case: Case
-    seconds: float
+    seconds: float | None
 
 
 class _Connection:
-    __slots__ = ("buffer", "script", "sent_at", "socket")
+    __slots__ = ("buffer", "script", "sent_at", "socket", "unsent")
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection((HOST, port), SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
         self.buffer = b""
+        # The rest of a request that is larger than what the socket takes at once.
+        self.unsent = memoryview(b"")
         self.sent_at = 0.0
         self.script: Script
+
+    def send(self, data: bytes | memoryview) -> bool:
+        """Sends what can be sent now; whether that was all."""
+        sent = self.socket.send(data)
+        if sent == len(data):
+            return True
+        self.unsent = memoryview(data)[sent:]
+        return False
 
 
 def _serve(pipe: "Pipe[Sample | Exception, _Connect | _Run]") -> None:
@@ -135,29 +150,35 @@ def _serve(pipe: "Pipe[Sample | Exception, _Connect | _Run]") -> None:
         gc.collect()
 
 
-def _run(connections: list[_Connection], case: Case, seconds: float) -> Sample:
+def _run(connections: list[_Connection], case: Case, seconds: float | None) -> Sample:
     steps = Steps()
     for connection, script in zip(connections, case.scripts(len(connections), steps), strict=True):
         connection.script = script
     by_number = {connection.socket.fileno(): connection for connection in connections}
     poll = select.epoll()
-    for number in by_number:
-        poll.register(number, select.EPOLLIN)
     statuses: Counter[bytes] = Counter()
     latencies = array("d")
     now = time.perf_counter
-    requests, waiting, cpu = 0, len(connections), time.process_time()
-    started = now()
-    deadline = started + seconds
-    for connection in connections:
+    requests, waiting, cpu = 0, 0, time.process_time()
+    started = answered = now()
+    deadline = started + (math.inf if seconds is None else seconds)
+    for number, connection in by_number.items():
+        request = next(connection.script, None)
+        if request is None:  # there is less to do than there are connections
+            continue
+        waiting += 1
         connection.sent_at = now()
-        connection.socket.send(next(connection.script))
+        poll.register(number, select.EPOLLIN if connection.send(request) else BOTH)
     while waiting:
         events = poll.poll(SECONDS)
         if not events:
             raise TimeoutError(f"{case.name}: no answer in {SECONDS:g} s")
-        for number, _ in events:
+        for number, event in events:
             connection = by_number[number]
+            if event & select.EPOLLOUT:
+                if connection.send(connection.unsent):
+                    poll.modify(number, select.EPOLLIN)
+                continue
             data = connection.socket.recv(65_536)
             if not data:
                 raise ConnectionError(f"{case.name}: the server closed a connection")
@@ -174,13 +195,19 @@ def _run(connections: list[_Connection], case: Case, seconds: float) -> Sample:
                 waiting -= 1
                 continue
             requests += 1
-            request = connection.script.send(data)
+            try:
+                request = connection.script.send(data)
+            except StopIteration:
+                poll.unregister(number)  # the server may close what is idle
+                waiting -= 1
+                continue
             connection.sent_at = now()
-            connection.socket.send(request)
+            if not connection.send(request):
+                poll.modify(number, BOTH)
     poll.close()
     ordered = sorted(latencies)
     return Sample(
-        seconds=seconds,
+        seconds=answered - started if seconds is None else seconds,
         requests=requests,
         statuses={status.decode(): count for status, count in statuses.items()},
         p50=1000 * ordered[len(ordered) // 2],

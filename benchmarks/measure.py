@@ -9,6 +9,7 @@ import psutil
 
 from benchmarks.cases import ColdStart
 from benchmarks.client import Case, LoadGenerator, Sample
+from benchmarks.otlp import Spans
 from tests.faults.stack import Program, Stack
 
 
@@ -73,8 +74,13 @@ def tree_seconds(pid: int) -> float:
 
 
 def units(case: Case, sample: Sample) -> float:
-    """What a case counts in one sample: requests, or whole cold starts."""
-    return sample.requests / (ColdStart.REQUESTS if isinstance(case, ColdStart) else 1)
+    """What a case counts in one sample: requests, whole cold starts, or spans."""
+    match case:
+        case ColdStart():
+            return sample.requests / ColdStart.REQUESTS
+        case Spans():
+            return sample.requests * case.size
+    return sample.requests
 
 
 class Meter:
@@ -89,15 +95,16 @@ class Meter:
             self._parts["postgres"] = stack.postgres.pid
         self.sent: dict[str, Counter[str]] = {}
 
-    def connect(self) -> None:
-        self._generator.connect(self._port, self._connections)
+    def connect(self, connections: int | None = None) -> None:
+        self._generator.connect(self._port, self._connections if connections is None else connections)
 
     def warm_up(self, case: Case, seconds: float) -> None:
         """Load that counts for nothing but the ledger: processes import, threads connect, statements are prepared."""
         self._count(case, self._generator.run(case, seconds))
 
-    def run(self, case: Case, seconds: float) -> tuple[Sample, dict[str, float]]:
-        """A stretch of load, and the milliseconds of processor time that each part took for one unit."""
+    def run(self, case: Case, seconds: float | None) -> tuple[Sample, dict[str, float]]:
+        """A stretch of load, of so many seconds or until the case has ended, and the milliseconds of processor time
+        that each part took for one unit."""
         before = {part: tree_seconds(pid) for part, pid in self._parts.items()}
         sample = self._generator.run(case, seconds)
         spent = {part: tree_seconds(pid) - before[part] for part, pid in self._parts.items()}

@@ -9,6 +9,11 @@ The ratio is to the empty view in the same round; a cold start is three requests
 processor time for one: of web, PostgreSQL and the load generator. 'By CPU' is the ratio of their sums,
 what is left of the ratio when nothing else runs on the machine and nobody waits for the disk."""
 
+READING_SPANS = """\
+The ratio is to COPY of the same rows into the same table in the same round, both until they are committed.
+The last columns are processor time for one span: of web, PostgreSQL and the load generator, and what PostgreSQL
+took for COPY."""
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as they need to be: the first to the left, the others to the right."""
@@ -54,6 +59,57 @@ def claims(data: dict[str, Any]) -> str:
             f"Rows in the ledgers: {data['ledger']['rows']:,}; answers 201: {data['ledger']['answers_201']:,}.",
         ]
     )
+
+
+def spans(data: dict[str, Any]) -> str:
+    parts = (*PARTS, "copy")
+    rows = [
+        [
+            load["name"],
+            f"{load['connections']}",
+            f"{load['per_second']['median']:,.0f}",
+            f"{load['copy_per_second']['median']:,.0f}",
+            _spread(load["ratio"]),
+            _target(load),
+            f"{load['latency_ms']['p50']:.0f}",
+            *(
+                f"{load['processor_us'][part]:.0f}" if part in load["processor_us"] else "-"
+                for part in (*PARTS, "copy")
+            ),
+        ]
+        for load in data["loads"]
+    ]
+    head = ["spans", "connections", "1/s", "COPY 1/s", "ratio (min-max)", "target", "p50 ms"]
+    head += [f"{part} us" for part in parts]
+    texts = [_conditions(data), table(head, rows), READING_SPANS]
+    if data["beside"]:
+        beside = [
+            [
+                one["name"],
+                f"{one['per_second']['median']:,.0f}",
+                "{median:,.0f} ({least:,.0f}-{most:,.0f})".format(**one["times"]),
+                f"{one['target']:.0f} {'met' if one['is_met'] else 'missed'}",
+                f"{one['stored']:,} of {one['sent']:,}",
+                f"{one['memory_mib']:,}",
+            ]
+            for one in data["beside"]
+        ]
+        texts.append(table(["beside, 512 a request", "1/s", "ours are times", "target", "stored", "MiB"], beside))
+    return "\n\n".join([*texts, f"Rows in the ledger, copies included: {data['ledger']['rows']:,}."])
+
+
+def memory(data: dict[str, Any]) -> str:
+    names = ("rss", "uss", "pss")
+    rows = [[f"{look['spans']:,}", *(f"{look[f'{name}_mib']:,.1f}" for name in names)] for look in data["looks"]]
+    slopes = ", ".join(f"{name} {data['kib_per_1000_spans'][name]:+.2f}" for name in names)
+    verdict = "met" if data["is_met"] else "missed"
+    texts = [_conditions(data), table(["spans", *(f"{name} MiB" for name in names)], rows)]
+    texts.append(
+        f"KiB for a thousand spans, after the first 200,000: {slopes}.\n"
+        f"Growth over the last half: {data['last_half_growth']:.1%} of the resident memory"
+        f" (target {data['target']:.0%} {verdict})."
+    )
+    return "\n\n".join(texts)
 
 
 def organizations(data: dict[str, dict[str, float]]) -> str:
@@ -117,9 +173,13 @@ def _conditions(data: dict[str, Any]) -> str:
     others = f"other programs took {data['others_percent']} % of the processors"
     lines = [
         f"Machine      {data['machine']}",
-        f"Load         {data['rounds']} rounds of {data['seconds']:g} s, {data['connections']} connections",
         f"Noise        load average {load['before']} before, {load['after']} after; {others}",
     ]
+    if "seconds" in data:
+        of = f"{data['rounds']} rounds of {data['seconds']:g} s, {data['connections']} connections"
+        lines.insert(1, f"Load         {of}")
+    elif "rounds" in data:
+        lines.insert(1, f"Load         {data['rounds']} rounds")
     if "server" in data:
         lines.insert(1, f"Server       {data['server']}")
     return "\n".join(lines)
