@@ -67,7 +67,7 @@ class Measured(models.Model):
         abstract = True
 
 
-class UsageEvent(TenantModel, Measured):
+class UsageEvent(Measured, TenantModel):
     """One call to a provider, as its reporter described it, and what it cost by the prices of that moment.
 
     Counts are tokens, durations milliseconds. Ids of projects and keys are plain, so that facts outlive what they name.
@@ -173,7 +173,7 @@ class UsageEvent(TenantModel, Measured):
         return f"{self.provider}:{self.model} {self.event_id}"
 
 
-class Adjustment(TenantModel, Measured):
+class Adjustment(Measured, TenantModel):
     """What changes about an event later: signed amounts to add, the state after, and why.
 
     An event's revisions are numbered 1, 2, … and it stands as the last of them says; its amounts are its own and the
