@@ -39,13 +39,29 @@ FIRST_TOKEN_EVENTS = frozenset(name for emitter in EMITTERS for name in emitter.
 
 _MARKS = tuple((mark, emitter) for emitter in EMITTERS for mark in emitter.marks)
 
-__all__ = ["EMITTERS", "FIRST_TOKEN_EVENTS", "KEYS", "RESOURCE_KEYS", "SPAN_NAMES", "Span", "emitter_of", "read"]
+__all__ = [
+    "EMITTERS",
+    "FIRST_TOKEN_EVENTS",
+    "KEYS",
+    "RESOURCE_KEYS",
+    "SPAN_NAMES",
+    "Span",
+    "emitter_of",
+    "keys_of",
+    "read",
+]
 
 
 @lru_cache(maxsize=1024)
 def emitter_of(scope: str) -> Emitter | None:
     """The emitter whose instrumentation scope this is; None for one that nobody claims."""
     return next((emitter for emitter in EMITTERS if emitter.claims(scope)), None)
+
+
+@lru_cache(maxsize=1024)
+def keys_of(scope: str) -> Mapping[str, Kind]:
+    """The attributes that a call is read from below this scope, as far as that can be told from the scope alone."""
+    return (emitter_of(scope) or FALLBACK).keys
 
 
 def read(span: Span) -> Call | None:

@@ -16,7 +16,7 @@ from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from apps.ledger.emitters import FIRST_TOKEN_EVENTS, KEYS, RESOURCE_KEYS, SPAN_NAMES
+from apps.ledger.emitters import FIRST_TOKEN_EVENTS, KEYS, RESOURCE_KEYS, SPAN_NAMES, keys_of
 from apps.ledger.emitters.base import Span
 from apps.ledger.emitters.values import ERROR_TYPE, NUMBER, Kind, Scalar, Value, clean
 from apps.ledger.otlp.body import UnsupportedMediaTypeError
@@ -111,6 +111,11 @@ def _check_ids(trace_id: bytes, span_id: bytes, parent_id: bytes) -> None:
         raise _RejectedError("A span id must be 8 bytes, not all of them zero.")
     if len(parent_id) not in (0, 8):
         raise _RejectedError("A parent span's id must be 8 bytes, or missing.")
+
+
+def _blamed(bad_values: list[str], scope: str) -> tuple[str, ...]:
+    """Without what another emitter calls by the same name, such as `duration`."""
+    return tuple(key for key in bad_values if key in keys_of(scope)) if bad_values else ()
 
 
 def _add_event(span: Span, name: str, nanoseconds: int, attributes: Mapping[str, Value]) -> None:
@@ -241,7 +246,7 @@ def _protobuf_span(sent: trace_pb2.Span, scope: str, resource: Mapping[str, Valu
         started_at=_moment(sent.start_time_unix_nano),
         ended_at=_moment(sent.end_time_unix_nano),
         error=sent.status.code == trace_pb2.Status.STATUS_CODE_ERROR,
-        bad_values=tuple(bad_values),
+        bad_values=_blamed(bad_values, scope),
     )
     for event in sent.events:
         name = event.name
@@ -400,7 +405,7 @@ def _json_span(raw: msgspec.Raw, scope: str, resource: Mapping[str, Value]) -> S
         started_at=_moment(_integer(sent.start_time_unix_nano) or 0),
         ended_at=_moment(_integer(sent.end_time_unix_nano) or 0),
         error=sent.status is not None and sent.status.code in _ERROR_CODES,
-        bad_values=tuple(bad_values),
+        bad_values=_blamed(bad_values, scope),
     )
     for event in sent.events or ():
         if event.name is not None and _is_event_read(event.name):
