@@ -64,6 +64,7 @@ def watched(
         "OTEL_RESOURCE_ATTRIBUTES": f"note={tenant.word}",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{origin or tenant.platform.origin}/v1/traces",
         "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "gzip",
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS": f"authorization={quote(f'Bearer {tenant.ingest_token}')}",
     }
     file = DRIVERS / "emitters.py"

@@ -113,7 +113,8 @@ def _chunks(common: dict[str, Any], prompt: str, usage: dict[str, int] | None) -
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and its answer's status, as they passed the relay. Header names are in lower case."""
+    """One request and its answer's status, as they passed the relay. Header names are in lower case; `body` is what
+    the JSON says, or bytes."""
 
     method: str
     path: str
@@ -123,10 +124,12 @@ class Exchange:
 
 
 class Relay:
-    """Stands between a client and the platform, changes nothing, and remembers."""
+    """Stands between a client and the platform, changes nothing, and remembers. The first `loses` answers are lost:
+    the client is hung up on."""
 
-    def __init__(self, origin: str) -> None:
+    def __init__(self, origin: str, *, loses: int = 0) -> None:
         self.exchanges: list[Exchange] = []
+        self._loses = loses
         self._address = urlsplit(origin).netloc
 
     @contextmanager
@@ -149,8 +152,11 @@ class Relay:
                 data = answer.read()
                 connection.close()
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                parsed = json.loads(body) if body else None
+                is_json = headers.get("content-type", "").startswith("application/json")
+                parsed = json.loads(body) if is_json and body else body or None
                 relay.exchanges.append(Exchange(self.command, self.path, headers, parsed, answer.status))
+                if len(relay.exchanges) <= relay._loses:
+                    return
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
                     if name.lower() not in _NOT_RELAYED:

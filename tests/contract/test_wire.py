@@ -9,9 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.contract.fakes import Exchange, Relay
-from tests.contract.releases import CLIENTS, SDKS, ClientRelease, Release, SdkRelease, each
+from tests.contract.releases import CLIENTS, SDKS, TRACERS, ClientRelease, Release, SdkRelease, each
 from tests.contract.running import Platform
 from tests.contract.scene import Tenant, driver
 
@@ -19,6 +20,7 @@ CHALLENGE = ("POST", "/api/v1/auth/", 200)
 TOKEN = ("POST", "/api/v1/auth/token", 200)
 FETCH = ("GET", "/api/v1/provider-keys/openai", 200)
 USAGE = ("POST", "/api/v1/usage-events/", 201)
+TRACES = ("POST", "/v1/traces", 200)
 
 
 def expected_exchanges(release: Release) -> list[tuple[str, str, int]]:
@@ -26,6 +28,8 @@ def expected_exchanges(release: Release) -> list[tuple[str, str, int]]:
     opening = [CHALLENGE, TOKEN, FETCH] if release.fetches_with_token else [CHALLENGE, FETCH]
     if not isinstance(release, SdkRelease):
         return opening
+    if release in TRACERS:
+        return [*opening, TRACES]
     if release.bearer:
         return [*opening, USAGE]
     # The oldest fetches the provider key again before it reports, only for its id.
@@ -63,7 +67,34 @@ def check_event(body: Any, release: Release, tenant: Tenant) -> None:
     assert performance is None or set(performance) == {"total_duration_ms"}
 
 
-@pytest.mark.parametrize("release", each([*CLIENTS, *SDKS]))
+def check_traces(exchange: Exchange, release: Release, tenant: Tenant) -> None:
+    """One span, of which every attribute is known."""
+    assert exchange.headers["content-type"] == "application/x-protobuf"
+    assert exchange.headers["user-agent"] == f"python-any-llm/{release.version}"
+    assert "content-encoding" not in exchange.headers
+    [call] = tenant.provider_calls()
+    [resource] = ExportTraceServiceRequest.FromString(exchange.body).resource_spans
+    [scope] = resource.scope_spans
+    [span] = scope.spans
+    assert (scope.scope.name, scope.scope.version, span.name) == ("any-llm", release.version, "llm.request")
+    assert span.kind == span.SPAN_KIND_CLIENT
+    assert (len(span.events), span.parent_span_id) == (0, b"")
+    values = {attribute.key: attribute.value for attribute in span.attributes}
+    texts = {key: value.string_value for key, value in values.items() if value.HasField("string_value")}
+    assert texts == {
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o-mini",
+        "gen_ai.response.model": "gpt-4o-mini-2024-07-18",
+        "anyllm.client_name": "nightly batch",
+        "anyllm.session_label": span.trace_id.hex(),
+    }
+    assert {key: value.int_value for key, value in values.items() if key not in texts} == {
+        "gen_ai.usage.input_tokens": call.input_tokens,
+        "gen_ai.usage.output_tokens": call.output_tokens,
+    }
+
+
+@pytest.mark.parametrize("release", each([*CLIENTS, *SDKS, *TRACERS]))
 def test_the_requests_of_one_program(release: Release, platform: Platform, tenant: Tenant, tmp_path: Path) -> None:
     relay = Relay(platform.origin)
     with relay.running() as origin:
@@ -72,6 +103,8 @@ def test_the_requests_of_one_program(release: Release, platform: Platform, tenan
             if isinstance(release, SdkRelease):
                 name = {"client_name": "nightly batch"} if release.measures else {}
                 running.driver.ask("call_and_keep", call=tenant.call(), **name)
+                if release in TRACERS:
+                    running.driver.ask("flush")
             else:
                 name = {"client_name": "nightly batch"} if named(release) else {}
                 running.driver.ask("fetch", key=tenant.key, provider="openai", **name)
@@ -91,6 +124,9 @@ def test_the_requests_of_one_program(release: Release, platform: Platform, tenan
             case found if found == FETCH:
                 proofs.append(check_proof(exchange, by_token=release.fetches_with_token))
                 assert exchange.headers.get("anyllm-client-name") == ("nightly batch" if named(release) else None)
+            case found if found == TRACES:
+                proofs.append(check_proof(exchange, by_token=True))
+                check_traces(exchange, release, tenant)
             case _:
                 proofs.append(check_proof(exchange, by_token=release.bearer))
                 check_event(exchange.body, release, tenant)
@@ -100,4 +136,6 @@ def test_the_requests_of_one_program(release: Release, platform: Platform, tenan
 
 def named(release: Release) -> bool:
     """Whether the key fetch carries the client's name."""
-    return release.names_client if isinstance(release, ClientRelease) else release.bearer
+    if isinstance(release, ClientRelease):
+        return release.names_client
+    return release.bearer and release not in TRACERS

@@ -6,6 +6,7 @@ With INSTRUMENTED the program has OpenTelemetry set up for itself, as an applica
 """
 
 import asyncio
+import gc
 import os
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -147,9 +148,13 @@ def cancelled(call: dict[str, str]) -> None:
 
     async def run() -> None:
         chunks = await any_llm.acompletion(**_call(call), stream=True)
-        async for _ in chunks:
-            break
+        await anext(chunks)
         await chunks.aclose()
+        # The SDK's own generator is within that one, and ends when nobody holds it: by a task of the loop's.
+        del chunks
+        gc.collect()
+        await asyncio.sleep(0)
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
 
     loop.run_until_complete(run())
 
