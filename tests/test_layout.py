@@ -48,7 +48,7 @@ def test_arrows_run_down() -> None:
         "pricing": set(),
         "projects": {"accounts", "audit", "directory", "organizations"},
         "vault": {"accounts", "audit", "directory", "ledger", "organizations", "pricing", "projects"},
-        "ledger": {"directory", "pricing"},
+        "ledger": {"audit", "directory", "organizations", "pricing"},
         "members": {"accounts", "audit", "organizations", "projects", "vault"},
         "onboarding": {"accounts", "directory", "ledger", "organizations", "projects", "vault"},
         "sdk": {"directory", "projects", "vault"},

@@ -42,4 +42,5 @@ ACTIONS = {
     "client.removed": "removed the client {client} from {subject}",
     "ingest_token.created": "made the ingest token {token} of {subject}",
     "ingest_token.revoked": "revoked the ingest token {token} of {subject}",
+    "usage.deleted": "deleted {events} calls from before {before}: they are kept no longer",
 }

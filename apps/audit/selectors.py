@@ -19,6 +19,7 @@ KINDS = {
     "provider_key": "Provider keys",
     "client": "Clients",
     "ingest_token": "Ingest tokens",
+    "usage": "Usage",
 }
 
 

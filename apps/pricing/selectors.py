@@ -193,6 +193,20 @@ def terms_version(organization_id: uuid.UUID) -> int:
     return versions.values_list("version", flat=True).first() or 0
 
 
+def price_versions(organization_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Of each organization a name for the prices that its calls are rated with now: another one after any change of
+    the lists or of its own terms. Two queries."""
+    ids = list(organization_ids)
+    terms = dict(OrganizationTerms.objects.filter(organization_id__in=ids).values_list("organization_id", "version"))
+    snapshot_id = newest_snapshot_id() or 0
+    return {each: f"{snapshot_id}.{terms.get(each, 0)}" for each in ids}
+
+
+def price_version(organization_id: uuid.UUID) -> str:
+    """`price_versions` of one."""
+    return price_versions([organization_id])[organization_id]
+
+
 def load_terms(organization_id: uuid.UUID, version: int) -> Terms:
     rows = [row for _, row in _sourced_rows(Price.objects.filter(organization_id=organization_id))]
     agreed = [

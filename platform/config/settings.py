@@ -164,7 +164,16 @@ CELERY_BEAT_SCHEDULE = {
     "delete-stale-unlock-methods": {"task": "accounts.delete_stale_unlock_methods", "schedule": 86_400.0},
     "delete-expired-challenges": {"task": "directory.delete_expired_challenges", "schedule": 300.0},
     "delete-expired-sessions": {"task": "accounts.delete_expired_sessions", "schedule": 3600.0},
+    "price-unpriced-usage": {"task": "ledger.price_unpriced", "schedule": 300.0},
+    "tidy-ledger": {"task": "ledger.tidy", "schedule": 21_600.0},
+    "refresh-prices": {"task": "pricing.refresh_prices", "schedule": 604_800.0},
 }
+
+# --- Prices (apps/pricing/refresh.py) ---
+
+# Newer list prices approve themselves where none ends, at most so many change, and none by more percent.
+PRICE_AUTO_APPROVE_PERCENT = env.integer("PRICE_AUTO_APPROVE_PERCENT", 20)
+PRICE_AUTO_APPROVE_CHANGES = env.integer("PRICE_AUTO_APPROVE_CHANGES", 100)
 
 # --- Accounts ---
 

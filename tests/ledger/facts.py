@@ -7,7 +7,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from apps.ledger.models import METER_COLUMNS, Adjustment, UsageEvent
+from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEvent
 from apps.ledger.prices import Price, from_rating
 from apps.ledger.standing import Standing, adjust, duplicate_price, standings, store
 from apps.pricing.meters import Meter
@@ -53,7 +53,7 @@ def price(cost: str, like: Price, **changes: Any) -> Price:
     """A price of this cost, with lines that come to it."""
     line = {"price_id": 1, "meter": "input", "quantity": 1, "unit_price": cost, "per": 1, "amount": cost}
     return like._replace(
-        status="priced",
+        status=PriceStatus.PRICED,
         reason="",
         cost=Decimal(cost),
         currency="USD",
@@ -96,7 +96,7 @@ def _adjusted(row: UsageEvent, **choices: Any) -> Standing:
 
 def a_mix(project_id: uuid.UUID, *, count: int, seed: int = 1, since: datetime = MAY) -> list[UsageEvent]:
     """Events of all statuses an hour apart, a third of them adjusted, some more than once."""
-    random, rows = Random(seed), []
+    random, rows = Random(seed), list[UsageEvent]()
     for number in range(count):
         at = since + timedelta(hours=number)
         tokens = {Meter.INPUT: random.randrange(10**6), Meter.OUTPUT: random.randrange(10**5)}

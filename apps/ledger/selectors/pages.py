@@ -106,13 +106,18 @@ def stream(wanted: EventFilter) -> Iterator[Standing]:
     """
     where = wanted.where()
     for project_id in wanted.projects():
-        position = _Position(True, _EPOCH, _LEAST)
-        while found := _events(where, [project_id], position, CHUNK):
-            rows = standings(found)
-            yield from rows
-            if len(rows) < CHUNK:
+        last = None
+        while found := events_after(where, project_id, last, CHUNK):
+            yield from standings(found)
+            if len(found) < CHUNK:
                 break
-            position = _Position.beside(rows[-1], newer=True)
+            last = found[-1]
+
+
+def events_after(where: Where, project_id: uuid.UUID, last: UsageEvent | None, limit: int) -> list[UsageEvent]:
+    """A project's events that come after `last`, or its first, oldest first."""
+    time, row_id = (_EPOCH, _LEAST) if last is None else (last.occurred_at, last.id)
+    return _events(where, [project_id], _Position(True, time, row_id), limit)
 
 
 def _events(where: Where, projects: Sequence[uuid.UUID], position: _Position | None, limit: int) -> list[UsageEvent]:

@@ -1,0 +1,433 @@
+"""Rating past events again, by the prices that are known now for the time of each event.
+
+    repricing = preview(EventFilter(…), reason="Found the price of …", author_id=…)
+    start(repricing)
+    reverse(repricing, reason="The discount was another customer's.", author_id=…)
+
+Nothing is written to the ledger before `start`, and then only adjustments, one for each event that costs something
+else. The work goes in batches (the task `ledger.run_repricing`), each a transaction under the locks of the projects
+whose events it changes: a batch stands together with the place where the next begins, or has not happened. So it can
+be killed at any moment and begun again, and what two workers do at once is done once.
+"""
+
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from functools import partial
+
+import msgspec
+from celery import current_app
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
+
+from apps.ledger.models import Adjustment, PriceStatus, Repricing, UsageEvent
+from apps.ledger.prices import Price, price_of
+from apps.ledger.selectors.filters import EventFilter
+from apps.ledger.selectors.pages import events_after, stream
+from apps.ledger.snapshot import snapshot
+from apps.ledger.standing import Standing, adjust, lock_project, standing_of, standings, store
+from apps.pricing.selectors import current_book, forget_book, forget_terms, price_version
+from tenancy.scope import require_scope
+from web.errors import DomainError
+
+logger = logging.getLogger(__name__)
+
+# Events a transaction takes: about a tenth of a second for which ingestion of the project's spans waits.
+BATCH = 500
+LONGEST_REASON = 500
+AUTOMATIC = "There is a price for it now."
+
+_LEAST = uuid.UUID(int=0)
+Status = Repricing.Status
+
+
+class RepricingError(DomainError):
+    """What keeps a re-pricing from going on; says what to do."""
+
+    status = 409
+    code = "repricing_refused"
+
+
+class PricesChangedError(RepricingError):
+    code = "prices_changed"
+
+    def __init__(self) -> None:
+        super().__init__("Prices have changed since this preview was made. Make a new one.")
+
+
+@dataclass(slots=True)
+class Month:
+    """A line of a preview: a project's events of one month (UTC) but for duplicates. Amounts by currency, exact.
+
+    `changed` events would get an adjustment. `refused` have a price in another currency than before, and stay.
+    """
+
+    project_id: uuid.UUID
+    month: str
+    events: int = 0
+    changed: int = 0
+    refused: int = 0
+    unpriced_before: int = 0
+    unpriced_after: int = 0
+    costs_before: dict[str, Decimal] = field(default_factory=dict)
+    costs_after: dict[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def differences(self) -> dict[str, Decimal]:
+        """What would be added to the costs, signed."""
+        nothing = Decimal(0)
+        currencies = sorted(self.costs_before.keys() | self.costs_after.keys())
+        return {each: self.costs_after.get(each, nothing) - self.costs_before.get(each, nothing) for each in currencies}
+
+    def count(self, before: Price, after: Price) -> None:
+        self.events += 1
+        self.unpriced_before += before.status == PriceStatus.UNPRICED
+        self.unpriced_after += after.status == PriceStatus.UNPRICED
+        for costs, price in ((self.costs_before, before), (self.costs_after, after)):
+            if price.cost is not None:
+                costs[price.currency] = costs.get(price.currency, Decimal(0)) + price.cost
+
+
+def months(repricing: Repricing) -> list[Month]:
+    """What its preview says."""
+    return msgspec.convert(repricing.preview, list[Month], strict=False)
+
+
+# --- Preview ---
+
+
+def preview(wanted: EventFilter, *, reason: str, author_id: uuid.UUID | None) -> Repricing:
+    """Works out what rating these events again would change. Some 10,000 events a second: where nobody can wait for
+    that, `request_preview`. Raises RepricingError for a reason that is none."""
+    return work_out(_new(wanted, reason, author_id))
+
+
+def request_preview(wanted: EventFilter, *, reason: str, author_id: uuid.UUID | None) -> Repricing:
+    """As `preview`, worked out by the task `ledger.preview_repricing`: `previewing` until it is done."""
+    repricing = _new(wanted, reason, author_id)
+    _ask_for("ledger.preview_repricing", repricing)
+    return repricing
+
+
+def _new(wanted: EventFilter, reason: str, author_id: uuid.UUID | None) -> Repricing:
+    return Repricing.objects.create(
+        status=Status.PREVIEWING, filter=wanted.to_json(), reason=_checked(reason), author_id=author_id
+    )
+
+
+def _checked(reason: str) -> str:
+    reason = reason.strip()
+    if not reason or len(reason) > LONGEST_REASON or "\0" in reason:
+        raise RepricingError(f"Say why, in 1 to {LONGEST_REASON} characters: it stands with every changed amount.")
+    return reason
+
+
+def work_out(repricing: Repricing) -> Repricing:
+    """Fills in the preview. One that is there stays as it is."""
+    if repricing.status != Status.PREVIEWING:
+        return repricing
+    version = fresh_prices()
+    found: dict[tuple[uuid.UUID, str], Month] = {}
+    with snapshot():
+        for row in stream(EventFilter.from_json(repricing.filter)):
+            if row.price.status == PriceStatus.DUPLICATE:
+                continue
+            key = row.event.project_id, f"{row.event.occurred_at:%Y-%m}"
+            month = found.setdefault(key, Month(*key))
+            price = _price_now(row)
+            if _changes_currency(row, price):
+                month.refused += 1
+            elif _adjustment(row, price, reason=repricing.reason) is not None:
+                month.changed += 1
+                month.count(row.price, price)
+                continue
+            month.count(row.price, row.price)
+    # Prices that changed meanwhile were used for a part of it: `start` will refuse a version that never was.
+    repricing.price_version = version if _price_version() == version else ""
+    repricing.preview = msgspec.to_builtins([asdict(found[key]) for key in sorted(found)])
+    repricing.status = Status.PREVIEWED
+    repricing.save(update_fields=["price_version", "preview", "status"])
+    return repricing
+
+
+# --- Starting ---
+
+
+def start(repricing: Repricing) -> Repricing:
+    """Lets a previewed re-pricing run. Raises PricesChangedError, and RepricingError where it is no preview any more or
+    another one runs. Of one that runs already it asks for the task again, should that have been lost."""
+    with transaction.atomic():
+        repricing = Repricing.objects.select_for_update().get(pk=repricing.pk)
+        if repricing.status != Status.RUNNING:
+            if repricing.status != Status.PREVIEWED:
+                raise RepricingError("This re-pricing has run, or its preview is not there yet.")
+            if repricing.price_version != _price_version():
+                raise PricesChangedError
+            repricing.status, repricing.cursor, repricing.started_at = Status.RUNNING, None, timezone.now()
+            try:
+                with transaction.atomic():
+                    repricing.save(update_fields=["status", "cursor", "started_at"])
+            except IntegrityError:
+                raise RepricingError("Another re-pricing is running. Wait until it is done.") from None
+        _ask_for("ledger.run_repricing", repricing)
+    return repricing
+
+
+def reverse(repricing: Repricing, *, reason: str, author_id: uuid.UUID | None) -> Repricing:
+    """Has what a re-pricing did taken back by opposite adjustments. Events that something else has changed since keep
+    what they have: `kept` counts them. Raises RepricingError before it has run and after it was reversed."""
+    with transaction.atomic():
+        repricing = Repricing.objects.select_for_update().get(pk=repricing.pk)
+        if repricing.status != Status.REVERSING:
+            if repricing.status not in (Status.DONE, Status.STOPPED):
+                raise RepricingError("This re-pricing has not run to its end, or was taken back already.")
+            repricing.status, repricing.cursor = Status.REVERSING, None
+            repricing.reversed_by_id, repricing.reversal_reason = author_id, _checked(reason)
+            repricing.save(update_fields=["status", "cursor", "reversed_by_id", "reversal_reason"])
+        _ask_for("ledger.run_repricing", repricing)
+    return repricing
+
+
+def kept(repricing: Repricing) -> int:
+    """Of one that was reversed: how many events it changed that still stand so, because something changed them after
+    it."""
+    own = Adjustment.objects.filter(repricing_id=repricing.pk)
+    changed = own.filter(kind=Adjustment.Kind.REPRICE).values("event_id").distinct().count()
+    return changed - own.filter(kind=Adjustment.Kind.REVERSAL).values("event_id").distinct().count()
+
+
+def unfinished() -> list[Repricing]:
+    """Those that a worker should be at."""
+    states = [Status.PREVIEWING, Status.RUNNING, Status.REVERSING]
+    return list(Repricing.objects.filter(status__in=states).order_by("id"))
+
+
+def ask_again(repricing: Repricing) -> None:
+    """Asks for the task of an unfinished one once more: harmless where it is under way."""
+    is_preview = repricing.status == Status.PREVIEWING
+    _ask_for("ledger.preview_repricing" if is_preview else "ledger.run_repricing", repricing)
+
+
+def _ask_for(task: str, repricing: Repricing) -> None:
+    arguments = {"repricing_id": str(repricing.pk), "organization_id": str(require_scope().tenant_id)}
+    transaction.on_commit(partial(_send, task, arguments))
+
+
+def _send(task: str, arguments: dict[str, str]) -> None:
+    try:
+        current_app.send_task(task, kwargs=arguments)
+    except BrokerError:
+        logger.exception("%s can't be asked for; ledger.tidy does it daily", task)
+
+
+# --- Running, batch by batch ---
+
+
+def run(repricing_id: uuid.UUID, *, batches: int) -> bool:
+    """Up to so many batches; whether there is more to do."""
+    fresh_prices()
+    return all(step(repricing_id) for _ in range(batches))
+
+
+def step(repricing_id: uuid.UUID) -> bool:
+    """One batch of a re-pricing or of its reversal, or its end; whether there is more to do. False also where another
+    worker is at it."""
+    with transaction.atomic():
+        repricing = Repricing.objects.select_for_update(skip_locked=True).filter(pk=repricing_id).first()
+        if repricing is None:
+            return False
+        match repricing.status:
+            case Status.RUNNING:
+                return _run_batch(repricing)
+            case Status.REVERSING:
+                return _reverse_batch(repricing)
+    return False
+
+
+def _run_batch(repricing: Repricing) -> bool:
+    events = _next_events(EventFilter.from_json(repricing.filter), repricing.cursor)
+    if not events:
+        return _finish(repricing, Status.DONE)
+    adjustments = [
+        _adjustment(row, price, reason=repricing.reason, author_id=repricing.author_id, repricing_id=repricing.pk)
+        for row in standings(events)
+        if not _changes_currency(row, price := _price_now(row))
+    ]
+    # The book of prices that they were rated with is at least as old as `run` and at most as young as this.
+    if _price_version() != repricing.price_version:
+        return _finish(repricing, Status.STOPPED)
+    repricing.events_changed += store(adjustments)
+    return _go_on(repricing, events[-1].id)
+
+
+def _next_events(wanted: EventFilter, cursor: uuid.UUID | None) -> list[UsageEvent]:
+    """The events after the cursor's, project by project, their project locked. From the beginning where that event is
+    gone: what was done already is no difference any more."""
+    where, projects = wanted.where(), sorted(wanted.projects())
+    last = UsageEvent.objects.filter(pk=cursor).first() if cursor else None
+    for project_id in projects:
+        if last is not None and project_id < last.project_id:
+            continue
+        lock_project(project_id)
+        begin = last if last is not None and last.project_id == project_id else None
+        if found := events_after(where, project_id, begin, BATCH):
+            return found
+    return []
+
+
+def _reverse_batch(repricing: Repricing) -> bool:
+    own = Adjustment.objects.filter(repricing_id=repricing.pk, kind=Adjustment.Kind.REPRICE)
+    after = own.filter(event_id__gt=repricing.cursor or _LEAST).order_by("event_id")
+    ids = list(after.values_list("event_id", flat=True).distinct()[:BATCH])
+    if not ids:
+        return _finish(repricing, Status.REVERSED)
+    events = list(UsageEvent.objects.filter(id__in=ids))
+    _lock_projects(events)
+    chains: dict[uuid.UUID, list[Adjustment]] = {each: [] for each in ids}
+    for adjustment in Adjustment.objects.filter(event_id__in=ids).order_by("event_id", "revision"):
+        chains[adjustment.event_id].append(adjustment)
+    store(_opposite(event, chains[event.id], repricing) for event in events)
+    return _go_on(repricing, ids[-1])
+
+
+def _opposite(event: UsageEvent, chain: Sequence[Adjustment], repricing: Repricing) -> Adjustment | None:
+    """None where the re-pricing's adjustment is not the event's last one."""
+    if not chain or chain[-1].repricing_id != repricing.pk or chain[-1].kind != Adjustment.Kind.REPRICE:
+        return None
+    before = standing_of(event, chain[:-1])
+    return adjust(
+        standing_of(event, chain),
+        price=before.price,
+        meters=before.meters,
+        kind=Adjustment.Kind.REVERSAL,
+        reason=repricing.reversal_reason,
+        author_id=repricing.reversed_by_id,
+        repricing_id=repricing.pk,
+    )
+
+
+def _go_on(repricing: Repricing, cursor: uuid.UUID) -> bool:
+    repricing.cursor = cursor
+    repricing.save(update_fields=["cursor", "events_changed"])
+    return True
+
+
+def _finish(repricing: Repricing, status: Status) -> bool:
+    repricing.status, repricing.finished_at = status, timezone.now()
+    repricing.save(update_fields=["status", "finished_at"])
+    return False
+
+
+# --- What has no price yet ---
+
+Cursor = tuple[str, ...]
+
+
+def price_unpriced(cursor: Cursor = ()) -> tuple[int, Cursor]:
+    """Rates the next BATCH of events that have no price, and adjusts those that have one now, by the platform itself.
+    How many, and the cursor of the next batch: () after the last.
+
+    First events without adjustments, by provider and model, then those that an adjustment left without a price.
+    """
+    if not cursor or cursor[0] == "reported":
+        after = cursor[1:] or ("", "", str(_LEAST))
+        events = list(UsageEvent.objects.raw(_UNPRICED, [*after, BATCH]))
+        if len(events) < BATCH:
+            following: Cursor = ("adjusted", str(_LEAST))
+        else:
+            following = ("reported", events[-1].provider, events[-1].model, str(events[-1].id))
+    else:
+        left = Adjustment.objects.filter(price_status=PriceStatus.UNPRICED, event_id__gt=cursor[1])
+        ids = list(left.order_by("event_id").values_list("event_id", flat=True).distinct()[:BATCH])
+        events = list(UsageEvent.objects.filter(id__in=ids))
+        following = ("adjusted", str(ids[-1])) if len(ids) == BATCH else ()
+    # Most have no price still: what they are is found without keeping ingestion waiting.
+    hopeful = [row.event for row in standings(events) if _found_price(row) is not None]
+    if not hopeful:
+        return 0, following
+    with transaction.atomic():
+        _lock_projects(hopeful)
+        return store(
+            _adjustment(row, price, reason=AUTOMATIC)
+            for row in standings(hopeful)
+            if (price := _found_price(row)) is not None
+        ), following
+
+
+_UNPRICED = """
+    SELECT e.* FROM ledger_usageevent e
+     WHERE e.price_status = 'unpriced' AND (e.provider, e.model, e.id) > (%s, %s, %s::uuid)
+       AND NOT EXISTS (SELECT FROM ledger_adjustment a WHERE a.event_id = e.id)
+     ORDER BY e.provider, e.model, e.id LIMIT %s
+"""
+
+
+def _found_price(row: Standing) -> Price | None:
+    if row.price.status != PriceStatus.UNPRICED:
+        return None
+    price = _price_now(row)
+    return price if price.status == PriceStatus.PRICED and not _changes_currency(row, price) else None
+
+
+# --- Prices ---
+
+
+def _price_now(row: Standing) -> Price:
+    """What is known now of the time of the call. A duplicate's price is that it is one."""
+    if row.price.status == PriceStatus.DUPLICATE:
+        return row.price
+    return price_of(row, row.meters, row.event.occurred_at)
+
+
+def _changes_currency(row: Standing, price: Price) -> bool:
+    return bool(row.price.currency and price.currency and row.price.currency != price.currency)
+
+
+def _adjustment(
+    row: Standing,
+    price: Price,
+    *,
+    reason: str,
+    author_id: uuid.UUID | None = None,
+    repricing_id: uuid.UUID | None = None,
+) -> Adjustment | None:
+    """None where it is what stands."""
+    if row.price.status == PriceStatus.DUPLICATE:
+        return None
+    return adjust(
+        row,
+        price=price,
+        meters=row.meters,
+        kind=Adjustment.Kind.REPRICE,
+        reason=reason,
+        author_id=author_id,
+        repricing_id=repricing_id,
+    )
+
+
+def _lock_projects(events: Iterable[UsageEvent]) -> None:
+    """In one order, so that two of these never wait for each other."""
+    for project_id in sorted({event.project_id for event in events}):
+        lock_project(project_id)
+
+
+def _organization_id() -> uuid.UUID:
+    organization_id = require_scope().tenant_id
+    assert organization_id is not None
+    return organization_id
+
+
+def _price_version() -> str:
+    return price_version(_organization_id())
+
+
+def fresh_prices() -> str:
+    """Has this process rate by what is in the database now, and names it."""
+    forget_book()
+    forget_terms(_organization_id())
+    version = _price_version()
+    current_book()
+    return version
