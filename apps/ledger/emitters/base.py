@@ -108,14 +108,13 @@ SPAN_TYPE = "logfire.span_type"
 COMMON_KEYS: Mapping[str, Kind] = {
     SEQUENCE_SOURCE: values.SOURCE,
     SEQUENCE_NUMBER: values.COUNT,
-    SPAN_TYPE: values.LABEL,
+    SPAN_TYPE: values.WORD,
 }
 SERVICE = "service.name"
 INSTANCE = "service.instance.id"
 RESOURCE_KEYS: Mapping[str, Kind] = {
     SERVICE: values.LABEL,
     INSTANCE: values.ID,
-    "telemetry.sdk.language": values.TIER,
 }
 
 

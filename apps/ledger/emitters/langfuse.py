@@ -10,7 +10,7 @@ from decimal import Decimal
 from apps.ledger.calls import Ending
 from apps.ledger.emitters import usage
 from apps.ledger.emitters.base import Emitter, Fields, Names, Quantities, Span, within_input
-from apps.ledger.emitters.values import LABEL, MOMENT, TIER, costs, counts, quoted
+from apps.ledger.emitters.values import MOMENT, TIER, WORD, costs, counts, quoted
 from apps.pricing.meters import Meter
 
 _TYPE = "langfuse.observation.type"
@@ -47,7 +47,7 @@ class Langfuse(Emitter):
         user=("user.id", "langfuse.user.id", "enduser.id"),
     )
     extra = {
-        _TYPE: LABEL,
+        _TYPE: WORD,
         _USAGE: counts(*dict.fromkeys((*usage.all_paths(usage.PATHS), *usage.all_paths(_OWN), *_CACHE_WRITE_5M))),
         _COST: costs("total"),
         _LEVEL: TIER,

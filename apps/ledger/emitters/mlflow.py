@@ -9,7 +9,7 @@ from decimal import Decimal
 from apps.ledger.emitters import semconv, usage
 from apps.ledger.emitters.base import Quantities, Span
 from apps.ledger.emitters.semconv import SemConv
-from apps.ledger.emitters.values import LABEL, MODEL, PROVIDER, costs, counts, quoted
+from apps.ledger.emitters.values import LABEL, MODEL, PROVIDER, WORD, costs, counts, quoted
 from apps.pricing.meters import Meter
 
 _TYPE = "mlflow.spanType"
@@ -38,7 +38,7 @@ class MLflow(SemConv):
     )
     extra = {
         **SemConv.extra,
-        _TYPE: quoted(LABEL),
+        _TYPE: quoted(WORD),
         _MODEL: quoted(MODEL),
         _PROVIDER: quoted(PROVIDER),
         _SESSION: quoted(LABEL),

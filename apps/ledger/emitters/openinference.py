@@ -5,7 +5,7 @@ Source: openinference-semantic-conventions. There is no response id; the provide
 """
 
 from apps.ledger.emitters.base import Emitter, Fields, Span
-from apps.ledger.emitters.values import LABEL
+from apps.ledger.emitters.values import WORD
 from apps.pricing.meters import Meter
 
 _KIND = "openinference.span.kind"
@@ -34,7 +34,7 @@ class OpenInference(Emitter):
             Meter.AUDIO_OUT: ("llm.token_count.completion_details.audio",),
         },
     )
-    extra = {_KIND: LABEL}
+    extra = {_KIND: WORD}
     first_token_events = frozenset(("First Token Stream Event",))
 
     def operation(self, span: Span) -> str:

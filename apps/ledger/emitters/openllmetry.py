@@ -6,7 +6,7 @@ Releases before the operation had a name of its own say `llm.request.type`.
 from apps.ledger.emitters import semconv
 from apps.ledger.emitters.base import Span
 from apps.ledger.emitters.semconv import CONTAINER, CONTAINERS, OPERATION, SemConv
-from apps.ledger.emitters.values import LABEL
+from apps.ledger.emitters.values import WORD
 
 _REQUEST_TYPE = "llm.request.type"
 _REQUEST_TYPES = {
@@ -53,7 +53,7 @@ class OpenLLMetry(SemConv):
         ),
     )
     fields = semconv.FIELDS
-    extra = {**SemConv.extra, _REQUEST_TYPE: LABEL}
+    extra = {**SemConv.extra, _REQUEST_TYPE: WORD}
     first_token_events = frozenset(("gen_ai.content.completion.chunk",))
 
     def operation(self, span: Span) -> str:

@@ -21,6 +21,5 @@ class PydanticAI(SemConv):
             Meter.REASONING: (f"{_DETAILS}.reasoning_tokens",),
             Meter.AUDIO_IN: (f"{_DETAILS}.input_audio_tokens",),
             Meter.AUDIO_OUT: (f"{_DETAILS}.output_audio_tokens",),
-            Meter.CACHE_AUDIO_READ: (f"{_DETAILS}.cache_audio_read_tokens",),
         },
     )

@@ -7,7 +7,7 @@ model/gen-ai. OpenLLMetry's early names (`prompt_tokens`) are read after them: o
 from typing import ClassVar
 
 from apps.ledger.emitters.base import Emitter, Fields, Names, Span
-from apps.ledger.emitters.values import LABEL
+from apps.ledger.emitters.values import WORD
 from apps.pricing.meters import Meter
 
 FIELDS = Fields(
@@ -40,8 +40,6 @@ FIELDS = Fields(
         ),
         Meter.AUDIO_IN: ("gen_ai.usage.audio.input_tokens",),
         Meter.AUDIO_OUT: ("gen_ai.usage.audio.output_tokens",),
-        Meter.IMAGE_IN: ("gen_ai.usage.image.input_tokens",),
-        Meter.VIDEO_IN: ("gen_ai.usage.video.input_tokens",),
     },
 )
 
@@ -68,7 +66,7 @@ class SemConv(Emitter):
         "opentelemetry.instrumentation.google_genai",
     )
     fields = FIELDS
-    extra = {OPERATION: LABEL, CONTAINER: LABEL}
+    extra = {OPERATION: WORD, CONTAINER: WORD}
 
     def operation(self, span: Span) -> str:
         if span.attributes.get(CONTAINER) in CONTAINERS:

@@ -36,6 +36,7 @@ class Kind:
 _DIGITS = re.compile(r"[0-9]{1,13}")
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 _NAME = re.compile(r"[A-Za-z0-9_.:]{1,128}")
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TIER = re.compile(r"[a-z0-9_-]{1,32}")
 
 
@@ -203,5 +204,7 @@ ID = identifier(128)
 SOURCE = identifier(64)
 # Names of exception classes and status codes. Anything else could be a sentence.
 ERROR_TYPE = Kind("name of letters, digits, `_`, `.` and `:`, at most 128", _matching(_NAME))
+# What a span is a record of. Compared, not stored.
+WORD = Kind("word of letters, digits, `_`, `.` and `-`, at most 64", _matching(_WORD))
 TIER = Kind("name of letters, digits, `_` and `-`, at most 32", _tier)
 MOMENT = Kind("time in ISO 8601 with its offset", _moment)

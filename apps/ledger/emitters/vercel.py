@@ -1,7 +1,7 @@
 """Vercel's AI SDK: a span around the whole (`ai.generateText`), and one for each request to a provider below it."""
 
 from apps.ledger.emitters.base import Emitter, Fields, Span
-from apps.ledger.emitters.values import LABEL
+from apps.ledger.emitters.values import WORD
 from apps.pricing.meters import Meter
 
 _OPERATION = "ai.operationId"
@@ -37,7 +37,7 @@ class Vercel(Emitter):
             Meter.REASONING: ("gen_ai.usage.reasoning.output_tokens", "ai.usage.reasoningTokens"),
         },
     )
-    extra = {_OPERATION: LABEL}
+    extra = {_OPERATION: WORD}
 
     def operation(self, span: Span) -> str:
         return _OPERATIONS.get(str(span.attributes.get(_OPERATION, "")).rpartition(".")[2], "")

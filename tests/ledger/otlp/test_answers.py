@@ -4,6 +4,7 @@ import json
 
 import pytest
 from django.core.checks import run_checks
+from google.protobuf.internal import api_implementation
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -46,5 +47,5 @@ def test_an_unknown_encoding_is_answered_in_json() -> None:
 
 def test_protobuf_must_be_the_fast_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [found for found in run_checks() if found.id == "ledger.E001"] == []
-    monkeypatch.setattr(checks.api_implementation, "Type", lambda: "python")
+    monkeypatch.setattr(api_implementation, "Type", lambda: "python")
     assert [found.id for found in checks.check_protobuf(None)] == ["ledger.E001"]

@@ -16,9 +16,8 @@ MIB = 2**20
 
 
 def read(body: bytes, encoding: str = "", limit: int | None = None, **meta: Any) -> bytes:
-    headers = {"HTTP_CONTENT_ENCODING": encoding} if encoding else {}
-    request = RequestFactory().post("/v1/traces", body, content_type="application/x-protobuf", **headers)
-    request.META.update(meta)
+    request = RequestFactory().post("/v1/traces", body, content_type="application/x-protobuf")
+    request.META |= {"HTTP_CONTENT_ENCODING": encoding, **meta}
     return read_body(request, limit)
 
 
@@ -106,7 +105,7 @@ def test_a_body_that_is_shorter_than_announced() -> None:
 
 def test_a_chunked_body() -> None:
     """Node's exporter sends gzip so. Django alone would take it for an empty one, and its spans would be lost."""
-    ends = {"wsgi.input_terminated": True}
+    ends: dict[str, Any] = {"wsgi.input_terminated": True}
     assert unmeasured(gzip.compress(b"spans"), "gzip", **ends) == b"spans"
     assert unmeasured(b"spans", HTTP_TRANSFER_ENCODING="chunked", **ends) == b"spans"
     with override_settings(OTLP_BODY_LIMIT=4), pytest.raises(TooLargeError):
