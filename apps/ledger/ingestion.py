@@ -104,27 +104,30 @@ _BEGIN = Statement(f"""
      WHERE p.id = $1::uuid
 """)
 
-# Events and links of the same traces, responses and fingerprints.
+# Events and links of the same traces, responses and fingerprints. A plan that was made while the tables were small is
+# kept, so there must be but one way to go: each search is a subquery with a limit, which can't be turned round, and the
+# project is compared as text, for which there is no index.
 _RELATED = Statement("""
     SELECT 'event', e.id, NULL::uuid
-      FROM unnest($2::uuid[], $3::uuid[]) AS t (low, high)
-      JOIN {tenant}.ledger_usageevent e
-        ON e.project_id = $1 AND e.event_id BETWEEN t.low AND t.high
+      FROM unnest($2::uuid[], $3::uuid[]) AS t (low, high), LATERAL (
+           SELECT id FROM {tenant}.ledger_usageevent
+            WHERE event_id BETWEEN t.low AND t.high AND project_id::text = $1 LIMIT 100000) e
     UNION ALL
     SELECT 'event', e.id, NULL
-      FROM unnest($4::text[]) AS t (response_id)
-      JOIN {tenant}.ledger_usageevent e
-        ON e.project_id = $1 AND e.response_id = t.response_id AND NOT (e.response_id = '')
+      FROM unnest($4::text[]) AS t (response_id), LATERAL (
+           SELECT id FROM {tenant}.ledger_usageevent
+            WHERE response_id = t.response_id AND NOT (response_id = '') AND project_id::text = $1 LIMIT 100000) e
     UNION ALL
     SELECT 'event', e.id, NULL
-      FROM unnest($5::bigint[], $6::timestamptz[], $7::timestamptz[]) AS t (fingerprint, low, high)
-      JOIN {tenant}.ledger_usageevent e
-        ON e.project_id = $1 AND e.fingerprint = t.fingerprint AND e.occurred_at BETWEEN t.low AND t.high
+      FROM unnest($5::bigint[], $6::timestamptz[], $7::timestamptz[]) AS t (fingerprint, low, high), LATERAL (
+           SELECT id FROM {tenant}.ledger_usageevent
+            WHERE fingerprint = t.fingerprint AND occurred_at BETWEEN t.low AND t.high AND project_id::text = $1
+            LIMIT 100000) e
     UNION ALL
     SELECT 'link', l.event_id, l.parent_event_id
-      FROM unnest($2::uuid[], $3::uuid[]) AS t (low, high)
-      JOIN {tenant}.ledger_spanlink l
-        ON l.project_id = $1 AND l.event_id BETWEEN t.low AND t.high AND t.low <> t.high
+      FROM unnest($2::uuid[], $3::uuid[]) AS t (low, high), LATERAL (
+           SELECT event_id, parent_event_id FROM {tenant}.ledger_spanlink
+            WHERE project_id = $1::uuid AND event_id BETWEEN t.low AND t.high LIMIT 100000) l
 """)
 
 _STORE_LINKS = Statement("""

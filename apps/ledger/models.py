@@ -130,7 +130,9 @@ class UsageEvent(Measured, TenantModel):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["project_id", "event_id"], name="usage_event_once"),
+            # What is rarest comes first, here and below: ingestion looks things up by these, and a plan that was made
+            # while the table was small must not take an index by project for as good.
+            models.UniqueConstraint(fields=["event_id", "project_id"], name="usage_event_once"),
             models.CheckConstraint(
                 condition=models.Q(price_status="priced", cost__isnull=False)
                 | (~models.Q(price_status="priced") & models.Q(cost__isnull=True)),
@@ -144,11 +146,9 @@ class UsageEvent(Measured, TenantModel):
         ]
         indexes = [
             models.Index(fields=["project_id", "-occurred_at", "-id"], name="usage_event_by_time"),
+            models.Index(fields=["response_id"], condition=~models.Q(response_id=""), name="usage_event_response"),
             models.Index(
-                fields=["project_id", "response_id"], condition=~models.Q(response_id=""), name="usage_event_response"
-            ),
-            models.Index(
-                fields=["project_id", "fingerprint", "occurred_at"],
+                fields=["fingerprint", "occurred_at"],
                 condition=models.Q(fingerprint__isnull=False),
                 name="usage_event_fingerprint",
             ),

@@ -33,7 +33,7 @@ _EXPLAIN = Statement(f"""
     WITH {CALLER}
     SELECT EXISTS (SELECT FROM caller) OR $2::integer IS NULL,
            (SELECT coalesce(string_agg(e.event_id::text, ' '), '') FROM {{tenant}}.ledger_usageevent e
-             WHERE e.project_id = $1 AND e.event_id = ANY ($3::uuid[]))
+             WHERE e.event_id = ANY ($3::uuid[]) AND e.project_id = $1)
 """)
 
 

@@ -288,7 +288,7 @@ class Migration(migrations.Migration):
             model_name="usageevent",
             index=models.Index(
                 condition=models.Q(("response_id", ""), _negated=True),
-                fields=["project_id", "response_id"],
+                fields=["response_id"],
                 name="usage_event_response",
             ),
         ),
@@ -296,7 +296,7 @@ class Migration(migrations.Migration):
             model_name="usageevent",
             index=models.Index(
                 condition=models.Q(("fingerprint__isnull", False)),
-                fields=["project_id", "fingerprint", "occurred_at"],
+                fields=["fingerprint", "occurred_at"],
                 name="usage_event_fingerprint",
             ),
         ),
@@ -315,6 +315,11 @@ class Migration(migrations.Migration):
                 fields=["project_id", "sequence_source", "sequence_number"],
                 name="usage_event_sequence",
             ),
+        ),
+        migrations.RemoveConstraint(model_name="usageevent", name="usage_event_once"),
+        migrations.AddConstraint(
+            model_name="usageevent",
+            constraint=models.UniqueConstraint(fields=("event_id", "project_id"), name="usage_event_once"),
         ),
         migrations.AddConstraint(
             model_name="usageevent",
