@@ -100,8 +100,13 @@ def _moment(nanoseconds: int) -> datetime | None:
     return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
+def _uuid(octets: bytes) -> uuid.UUID:
+    # A third faster than UUID(bytes=…), and needed three times a span.
+    return uuid.UUID(int=int.from_bytes(octets))
+
+
 def _event_id(trace_id: bytes, span_id: bytes) -> uuid.UUID:
-    return uuid.UUID(bytes=trace_id[8:] + span_id)
+    return _uuid(trace_id[8:] + span_id)
 
 
 def _check_ids(trace_id: bytes, span_id: bytes, parent_id: bytes) -> None:
@@ -237,7 +242,7 @@ def _protobuf_span(sent: trace_pb2.Span, scope: str, resource: Mapping[str, Valu
     name = sent.name
     span = Span(
         event_id=_event_id(trace_id, span_id),
-        trace_id=uuid.UUID(bytes=trace_id),
+        trace_id=_uuid(trace_id),
         parent_event_id=_event_id(trace_id, parent_id) if any(parent_id) else None,
         name=name if name in SPAN_NAMES else "",
         scope=scope,
@@ -262,10 +267,10 @@ def _read_protobuf(
     bad: list[str] = []
     for pair in pairs:
         key = pair.key
-        if key in accept:
+        if keep := accept.get(key):
             sent = pair.value
             kind = sent.WhichOneof("value")
-            value = accept[key](getattr(sent, kind)) if kind in _SCALARS else None
+            value = keep(getattr(sent, kind)) if kind in _SCALARS else None
             if value is None:
                 bad.append(key)
             else:
@@ -396,7 +401,7 @@ def _json_span(raw: msgspec.Raw, scope: str, resource: Mapping[str, Value]) -> S
     attributes, bad_values = _read_json(sent.attributes or (), _ACCEPT)
     span = Span(
         event_id=_event_id(trace_id, span_id),
-        trace_id=uuid.UUID(bytes=trace_id),
+        trace_id=_uuid(trace_id),
         parent_event_id=_event_id(trace_id, parent_id) if any(parent_id) else None,
         name=sent.name if sent.name in SPAN_NAMES else "",
         scope=scope,
@@ -419,9 +424,9 @@ def _read_json(pairs: Iterable[_Pair], accept: Mapping[str, Accept]) -> tuple[di
     bad: list[str] = []
     for pair in pairs:
         key = pair.key
-        if key in accept:
+        if keep := accept.get(key):
             scalar = _scalar(pair.value)
-            value = None if scalar is None else accept[key](scalar)
+            value = None if scalar is None else keep(scalar)
             if value is None:
                 bad.append(key)
             else:
