@@ -20,6 +20,8 @@ KINDS = {
     "client": "Clients",
     "ingest_token": "Ingest tokens",
     "usage": "Usage",
+    "price": "Prices",
+    "repricing": "Re-pricings",
 }
 
 

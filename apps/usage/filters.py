@@ -91,7 +91,7 @@ class FilterForm(forms.Form):
         cleaned = super().clean() or self.cleaned_data
         for name, value in cleaned.items():
             if isinstance(value, str) and "\0" in value:
-                self.add_error(name, "This can’t be part of a name.")
+                self.add_error(name, "This can't be part of a name.")
         first, last = cleaned.get("from"), cleaned.get("to")
         if first and last and last < first:
             self.add_error("to", "The last day comes before the first.")

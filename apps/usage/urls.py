@@ -1,13 +1,30 @@
 from django.urls import path
 
-from apps.usage import ledger_views, token_views
+from apps.usage import ledger_views, price_views, repricing_views, settings_views, token_views
 
 PROJECT = "projects/<uuid:project_id>/"
+REPRICING = "prices/repricing/<uuid:repricing_id>/"
 TOKENS = f"{PROJECT}ingest-tokens/"
 
 urlpatterns = [
     path("ledger/", ledger_views.ledger, name="ledger"),
+    path("ledger/export.csv", ledger_views.export, name="ledger_export"),
     path("ledger/<uuid:event_id>/", ledger_views.event, name="ledger_event"),
+    path("prices/", price_views.prices, name="prices"),
+    path("prices/add/", price_views.price_add, name="price_add"),
+    path("prices/end", price_views.price_end, name="price_end"),
+    path("prices/discounts/add/", price_views.discount_add, name="discount_add"),
+    path("prices/discounts/end", price_views.discount_end, name="discount_end"),
+    path("prices/unpriced/", price_views.unpriced, name="prices_unpriced"),
+    path("prices/list/", price_views.listed, name="price_list"),
+    path("prices/repricing/", repricing_views.repricings, name="repricings"),
+    path("prices/repricing/new/", repricing_views.new, name="repricing_new"),
+    path(REPRICING, repricing_views.repricing, name="repricing"),
+    path(f"{REPRICING}state", repricing_views.state, name="repricing_state"),
+    path(f"{REPRICING}apply", repricing_views.apply, name="repricing_apply"),
+    path(f"{REPRICING}reverse", repricing_views.reverse, name="repricing_reverse"),
+    path("settings/usage/", settings_views.retention, name="usage_retention"),
+    path(f"{PROJECT}labels", settings_views.labels, name="project_labels"),
     path(TOKENS, token_views.tokens, name="ingest_tokens"),
     path(f"{TOKENS}add", token_views.token_add, name="ingest_token_add"),
     path(f"{TOKENS}<uuid:token_id>/revoke", token_views.token_revoke, name="ingest_token_revoke"),

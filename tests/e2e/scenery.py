@@ -21,6 +21,7 @@ from devstack.browser import ProjectKeyPair
 from tenancy import tenant_scope
 from tests.cast import KeyRing, Member, Workspace
 from tests.e2e.cast import person
+from tests.e2e.usage_scenery import make_usage
 
 Environment, Role = Project.Environment, Membership.Role
 PROVIDERS = (
@@ -52,6 +53,7 @@ def _make() -> dict[str, Any]:
         projects = _projects(workspace)
         staff = [(_somebody(f"{name.split()[0].lower()[:20]}.{word}", name)[1], role) for name, role in STAFF]
         people = {"owner": owner[0], **_members(workspace, staff, word)}
+        usage = make_usage(workspace, *(Project.objects.get(id=projects[name]) for name in ("full", "staging")))
     empty = create_organization(name="Quiet Mills", owner=owner[1].user)
     leaving = create_organization(name="Difference Engines", owner=owner[1].user)
     with tenant_scope(leaving):
@@ -65,6 +67,7 @@ def _make() -> dict[str, Any]:
         "leaving_id": str(leaving.id),
         "people": people,
         "projects": projects,
+        "usage": usage,
     }
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from devstack import chromium
-from tests.e2e import account_pages, organization_pages
+from tests.e2e import account_pages, organization_pages, usage_pages
 from tests.e2e.conftest import DESK, PHONE, SETTLED
 from tests.e2e.ground import Ground
 from tests.e2e.people import ARGUMENTS, People, Person
 
-ACCOUNT, ORGANIZATION = "account", "organization"
+ACCOUNT, ORGANIZATION, USAGE = "account", "organization", "usage"
 # Each with whether she is signed in before.
 WALKS: list[tuple[Callable[[Person], Iterator[str]], bool]] = [
     (account_pages.entrance, False),
@@ -39,12 +39,12 @@ def shoot(person: Person, folder: Path, name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("parts", nargs="*", choices=[[], ACCOUNT, ORGANIZATION], help="all of them by default")
+    parser.add_argument("parts", nargs="*", choices=[[], ACCOUNT, ORGANIZATION, USAGE], help="all of them by default")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
 
     def wants(part: str) -> bool:
-        return part in (arguments.parts or (ACCOUNT, ORGANIZATION))
+        return part in (arguments.parts or (ACCOUNT, ORGANIZATION, USAGE))
 
     folder.mkdir(parents=True, exist_ok=True)
     executable = chromium.find()
@@ -56,9 +56,10 @@ def main() -> None:
         playwright.chromium.launch(executable_path=executable, args=ARGUMENTS) as browser,
         People(ground, playwright.chromium, browser, executable).leaving() as people,
     ):
-        if wants(ORGANIZATION):
+        if wants(ORGANIZATION) or wants(USAGE):
             scenery = organization_pages.make_scenery(ground)
-            for visit in (organization_pages.organization, organization_pages.onboarding):
+            visits = [organization_pages.organization, organization_pages.onboarding] if wants(ORGANIZATION) else []
+            for visit in [*visits, *([usage_pages.usage] if wants(USAGE) else [])]:
                 for person, name in visit(people, scenery):
                     shoot(person, folder, name)
                     print(name)

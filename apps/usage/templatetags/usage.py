@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 from django import template
 
@@ -12,6 +13,8 @@ from apps.usage import selectors, words
 register = template.Library()
 
 # Written before the amount; others by their code.
+# A hyphen is too short for a minus sign beside figures.
+MINUS = "\N{MINUS SIGN}"
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
 CENTS = Decimal("0.01")
 
@@ -47,14 +50,14 @@ def _at_least_cents(amount: Decimal) -> str:
 
 
 def _with_currency(text: str, currency: str) -> str:
-    sign, digits = ("−", text[1:]) if text.startswith("-") else ("", text)
+    sign, digits = (MINUS, text[1:]) if text.startswith("-") else ("", text)
     symbol = SYMBOLS.get(currency or "USD")
     return f"{sign}{symbol}{digits}" if symbol else f"{currency} {sign}{digits}"
 
 
 @register.simple_tag
 def change(amount: Decimal, currency: str = "USD", *, short: bool = False) -> str:
-    """A difference with its sign, exact or as short as `money`: +$1.20, −$0.30."""
+    """A difference with its sign, exact or as short as `money`: +$1.20."""
     text = money(amount, currency) if short else exact(amount, currency)
     return f"+{text}" if amount > 0 else text
 
@@ -96,10 +99,10 @@ def provider_label(name: str) -> str:
 
 @register.filter
 def signed(number: int | None) -> str:
-    """+12, −3, 0."""
+    """With its sign: +12, 0."""
     if not number:
         return "0"
-    return f"+{number:,}" if number > 0 else f"−{-number:,}"
+    return f"+{number:,}" if number > 0 else f"{MINUS}{-number:,}"
 
 
 @register.filter
@@ -158,3 +161,15 @@ def is_number(value: object) -> bool:
 @register.filter
 def negated(amount: Decimal) -> Decimal:
     return -amount
+
+
+@register.filter
+def words_of(name: str) -> str:
+    """service_tier → service tier."""
+    return name.replace("_", " ")
+
+
+@register.filter
+def query(fields: Mapping[str, str]) -> str:
+    """As an address has it."""
+    return urlencode(fields)

@@ -1,0 +1,188 @@
+"""Pages of prices: what the organization itself agreed on, what has no price, and what is on the lists."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from apps.organizations.access import MemberRequest, organization_view
+from apps.organizations.roles import Ability
+from apps.pricing.dated import AgreementError, NoAgreementError
+from apps.pricing.providers import canonical
+from apps.pricing.terms import EVERY_MODEL
+from apps.usage import price_selectors, selectors, services
+from apps.usage.forms import DiscountForm, LookupForm, PriceForm
+from apps.usage.ledger_views import frame, zone_of
+from apps.vault.selectors import people
+
+
+def render_prices(request: MemberRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    """A page of prices: with times in the organization's zone, and the models that wait for a price."""
+    context = frame(request, **context)
+    context.setdefault("unpriced", price_selectors.unpriced())
+    context["zone"] = request.organization.time_zone
+    with timezone.override(zone_of(request)):
+        return render(request, template, context, status=status)
+
+
+@require_GET
+@organization_view(Ability.VIEW)
+def prices(request: MemberRequest) -> HttpResponse:
+    """GET prices/ — own prices and discounts."""
+    own = price_selectors.own_prices(request.organization.id)
+    agreed = price_selectors.own_discounts(request.organization.id)
+    context = {
+        "own": [each for each in own if not each.is_ended],
+        "discounts": [each for each in agreed if not each.is_ended],
+        "ended": [each for each in [*own, *agreed] if each.is_ended],
+        "people": people({each.author_id for each in [*own, *agreed]}),
+    }
+    return render_prices(request, "usage/prices.html", context)
+
+
+@require_GET
+@organization_view(Ability.VIEW)
+def unpriced(request: MemberRequest) -> HttpResponse:
+    """GET prices/unpriced/"""
+    return render_prices(request, "usage/unpriced.html", {})
+
+
+@require_GET
+@organization_view(Ability.VIEW)
+def listed(request: MemberRequest) -> HttpResponse:
+    """GET prices/list/?provider=&model="""
+    form = LookupForm(request.GET or None)
+    found = None
+    if form.is_valid():
+        found = price_selectors.look_up(request.organization.id, **form.cleaned_data)
+    context = {"form": form, "lookup": found, "known": selectors.suggestions()}
+    return render_prices(request, "usage/list.html", context, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@organization_view(Ability.MANAGE)
+def price_add(request: MemberRequest) -> HttpResponse:
+    """GET, POST prices/add/ — sets an own price, and goes on to re-pricing where calls of the model wait for it."""
+    form = PriceForm(request.POST if request.method == "POST" else None, zone=zone_of(request), initial=_asked(request))
+    if request.method == "POST" and form.is_valid():
+        chosen = form.cleaned_data
+        try:
+            [made, *_] = services.set_price(
+                provider=chosen["provider"],
+                model=chosen["model"],
+                prices=form.rates,
+                start=form.start,
+                end=form.end,
+                note=chosen["note"],
+                actor=request.user,
+            )
+        except AgreementError as error:
+            form.add_error(None, error.detail)
+        else:
+            messages.success(request, "The price is set. New calls are priced by it within half a minute.")
+            queue = price_selectors.unpriced()
+            waiting = [each for each in queue if _is_meant(each, made.provider, made.canonical_model)]
+            if waiting:
+                model = "" if made.canonical_model == EVERY_MODEL else waiting[0].model
+                return redirect(_repricing(request, waiting[0].provider, model, chosen["note"]))
+            return redirect("prices", request.organization.id)
+    context = {
+        "form": form,
+        "known": selectors.suggestions(),
+        "crumbs": [(f"/o/{request.organization.id}/prices/", "Prices")],
+    }
+    return render_prices(request, "usage/price_add.html", context, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@organization_view(Ability.MANAGE)
+def discount_add(request: MemberRequest) -> HttpResponse:
+    """GET, POST prices/discounts/add/"""
+    form = DiscountForm(
+        request.POST if request.method == "POST" else None, zone=zone_of(request), initial=_asked(request)
+    )
+    if request.method == "POST" and form.is_valid():
+        chosen = form.cleaned_data
+        try:
+            services.set_discount(
+                provider=chosen["provider"],
+                model=chosen["model"],
+                percent=chosen["percent"],
+                start=form.start,
+                end=form.end,
+                note=chosen["note"],
+                actor=request.user,
+            )
+        except AgreementError as error:
+            form.add_error(None, error.detail)
+        else:
+            messages.success(request, "The discount is set. New calls are priced by it within half a minute.")
+            return redirect("prices", request.organization.id)
+    context = {
+        "form": form,
+        "known": selectors.suggestions(),
+        "crumbs": [(f"/o/{request.organization.id}/prices/", "Prices")],
+    }
+    return render_prices(request, "usage/discount_add.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+@organization_view(Ability.MANAGE)
+def price_end(request: MemberRequest) -> HttpResponse:
+    """POST prices/end provider, model"""
+    provider, model = _posted(request)
+    try:
+        services.end_price(provider=provider, model=model or EVERY_MODEL, actor=request.user)
+    except (AgreementError, NoAgreementError) as error:
+        messages.error(request, error.detail)
+    else:
+        messages.success(request, "The own price has ended. What it priced stays as it is.")
+    return redirect("prices", request.organization.id)
+
+
+@require_POST
+@organization_view(Ability.MANAGE)
+def discount_end(request: MemberRequest) -> HttpResponse:
+    """POST prices/discounts/end provider, model"""
+    provider, model = _posted(request)
+    try:
+        services.end_discount(provider=provider, model=model, actor=request.user)
+    except (AgreementError, NoAgreementError) as error:
+        messages.error(request, error.detail)
+    else:
+        messages.success(request, "The discount has ended. What it priced stays as it is.")
+    return redirect("prices", request.organization.id)
+
+
+def _posted(request: MemberRequest) -> tuple[str, str]:
+    return request.POST.get("provider", ""), request.POST.get("model", "")
+
+
+def _asked(request: MemberRequest) -> dict[str, Any]:
+    """What a link to a form says of it. A price for calls that wait begins with the first of them."""
+    today = timezone.now().astimezone(zone_of(request)).date()
+    asked: dict[str, Any] = {
+        "provider": request.GET.get("provider", "")[:64],
+        "model": request.GET.get("model", "")[:256],
+        "from": today,
+    }
+    for each in price_selectors.unpriced() if asked["model"] else []:
+        if (each.provider, each.model) == (asked["provider"], asked["model"]):
+            asked["from"] = each.first_seen.astimezone(zone_of(request)).date()
+    return asked
+
+
+def _is_meant(each: price_selectors.Unpriced, provider: str, model: str) -> bool:
+    return canonical(each.provider) == provider and model in (EVERY_MODEL, each.model.strip().lower())
+
+
+def _repricing(request: MemberRequest, provider: str, model: str, note: str) -> str:
+    """The form that prices what waits, filled in."""
+    asked = {"provider": provider, "model": model, "status": "unpriced", "period": "all"}
+    path = reverse("repricing_new", args=[request.organization.id])
+    return f"{path}?{urlencode({**asked, 'reason': note, 'priced': '1'})}"

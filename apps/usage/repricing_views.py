@@ -1,0 +1,223 @@
+"""Pages of re-pricing: which calls and why, what would change, carried out, taken back."""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from apps.ledger import repricing as engine
+from apps.ledger.models import Repricing
+from apps.ledger.repricing import LONGEST_REASON, Month, RepricingError
+from apps.ledger.selectors import EventFilter
+from apps.organizations.access import MemberRequest, organization_view
+from apps.organizations.roles import Ability
+from apps.usage import selectors, services
+from apps.usage.ledger_views import filter_form, zone_of
+from apps.usage.price_views import render_prices
+from apps.vault.selectors import people
+from web.api import json_response
+
+MOST_LISTED = 100
+Status = Repricing.Status
+# A worker is at these; the page looks again.
+UNDER_WAY = (Status.PREVIEWING, Status.RUNNING, Status.REVERSING)
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        max_length=LONGEST_REASON,
+        label="Why",
+        help_text="It stands with every amount that changes.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
+@dataclass(slots=True)
+class Sum:
+    """Of all lines of a preview. Amounts by currency."""
+
+    events: int = 0
+    changed: int = 0
+    refused: int = 0
+    unpriced_before: int = 0
+    unpriced_after: int = 0
+    costs_before: dict[str, Decimal] = field(default_factory=dict)
+    costs_after: dict[str, Decimal] = field(default_factory=dict)
+    differences: dict[str, Decimal] = field(default_factory=dict)
+
+    def add(self, month: Month) -> None:
+        self.events += month.events
+        self.changed += month.changed
+        self.refused += month.refused
+        self.unpriced_before += month.unpriced_before
+        self.unpriced_after += month.unpriced_after
+        for own, added in (
+            (self.costs_before, month.costs_before),
+            (self.costs_after, month.costs_after),
+            (self.differences, month.differences),
+        ):
+            for currency, amount in added.items():
+                own[currency] = own.get(currency, Decimal(0)) + amount
+
+
+def _sum(repricing: Repricing) -> Sum:
+    found = Sum()
+    for month in engine.months(repricing):
+        found.add(month)
+    return found
+
+
+@require_GET
+@organization_view(Ability.VIEW)
+def repricings(request: MemberRequest) -> HttpResponse:
+    """GET prices/repricing/ — all there were, the newest first."""
+    found: list[Repricing] = list(Repricing.objects.order_by("-created_at", "-id")[:MOST_LISTED])
+    context = {
+        "rows": [(each, _sum(each)) for each in found],
+        "people": people({each.author_id for each in found}),
+    }
+    return render_prices(request, "usage/repricings.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@organization_view(Ability.MANAGE)
+def new(request: MemberRequest) -> HttpResponse:
+    """GET, POST prices/repricing/new/ — which calls, and why. The preview is worked out by a worker."""
+    data = request.POST if request.method == "POST" else request.GET
+    chosen = filter_form(request, data, period="all")
+    reason = ReasonForm(request.POST if request.method == "POST" else None, initial={"reason": data.get("reason", "")})
+    if request.method == "POST" and all([chosen.is_valid(), reason.is_valid()]):
+        try:
+            made = engine.request_preview(
+                chosen.wanted(), reason=reason.cleaned_data["reason"], author_id=request.user.id
+            )
+        except RepricingError as error:
+            reason.add_error("reason", error.detail)
+        else:
+            return redirect("repricing", request.organization.id, made.id)
+    context = {
+        "form": chosen,
+        "reason": reason,
+        "was_priced": "priced" in request.GET,
+        "known": selectors.suggestions(),
+        "crumbs": [(f"/o/{request.organization.id}/prices/repricing/", "Re-pricing")],
+    }
+    refused = chosen.errors or reason.errors
+    return render_prices(request, "usage/repricing_new.html", context, status=422 if refused else 200)
+
+
+@require_GET
+@organization_view(Ability.VIEW)
+def repricing(request: MemberRequest, repricing_id: uuid.UUID) -> HttpResponse:
+    """GET prices/repricing/<id>/ — what would change by project and month; then how far it is, and what it did."""
+    found = _access(repricing_id)
+    total, names = _sum(found), selectors.project_names(selectors.projects())
+    wanted = EventFilter.from_json(found.filter)
+    again = _again(wanted, found, zone_of(request))
+    context = {
+        "repricing": found,
+        "months": engine.months(found),
+        "total": total,
+        "names": names,
+        "chosen": _in_words(wanted, names, zone_of(request)),
+        "again": again,
+        # Whatever their status is by now.
+        "calls": {name: value for name, value in again.items() if name not in ("status", "reason")},
+        "is_under_way": found.status in UNDER_WAY,
+        "kept": engine.kept(found) if found.status == Status.REVERSED else 0,
+        "people": people({found.author_id, found.reversed_by_id}),
+        "reason": ReasonForm(),
+        "crumbs": [(f"/o/{request.organization.id}/prices/repricing/", "Re-pricing")],
+    }
+    return render_prices(request, "usage/repricing.html", context)
+
+
+@require_GET
+@organization_view(Ability.VIEW)
+def state(request: MemberRequest, repricing_id: uuid.UUID) -> HttpResponse:
+    """GET prices/repricing/<id>/state — {"status", "changed"}: what the page asks while a worker is at it."""
+    found = _access(repricing_id)
+    return json_response({"status": found.status, "changed": found.events_changed})
+
+
+@require_POST
+@organization_view(Ability.MANAGE)
+def apply(request: MemberRequest, repricing_id: uuid.UUID) -> HttpResponse:
+    """POST prices/repricing/<id>/apply"""
+    found = _access(repricing_id)
+    try:
+        services.start_repricing(repricing=found, actor=request.user)
+    except RepricingError as error:
+        messages.error(request, error.detail)
+    return redirect("repricing", request.organization.id, found.id)
+
+
+@require_POST
+@organization_view(Ability.MANAGE)
+def reverse(request: MemberRequest, repricing_id: uuid.UUID) -> HttpResponse:
+    """POST prices/repricing/<id>/reverse reason"""
+    found = _access(repricing_id)
+    try:
+        services.reverse_repricing(repricing=found, reason=request.POST.get("reason", ""), actor=request.user)
+    except RepricingError as error:
+        messages.error(request, error.detail)
+    return redirect("repricing", request.organization.id, found.id)
+
+
+def _access(repricing_id: uuid.UUID) -> Repricing:
+    found: Repricing | None = Repricing.objects.filter(id=repricing_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _in_words(wanted: EventFilter, names: dict[uuid.UUID, str], zone: ZoneInfo) -> list[tuple[str, str]]:
+    """What a filter asks for: (name, value)."""
+    projects = ", ".join(names.get(each, "a project that is gone") for each in wanted.project_ids or ())
+    chosen = [
+        ("Projects", projects or "all"),
+        ("From", f"{wanted.start.astimezone(zone):%-d %B %Y}" if wanted.start else ""),
+        ("To", f"{_last_day(wanted, zone):%-d %B %Y}" if wanted.end else ""),
+        ("Provider", selectors.provider_label(wanted.provider) if wanted.provider else ""),
+        ("Model", wanted.model or ""),
+        ("Client", wanted.client_name or ""),
+        ("Provider key", str(wanted.provider_key_id or "")),
+        ("Status", str(wanted.status.label) if wanted.status else ""),
+        ("Ended", wanted.ending.value if wanted.ending else ""),
+        ("Session", wanted.session or ""),
+        ("User", wanted.user_label or ""),
+    ]
+    return [(name, value) for name, value in chosen if value]
+
+
+def _last_day(wanted: EventFilter, zone: ZoneInfo) -> Any:
+    assert wanted.end is not None
+    return (wanted.end.astimezone(zone) - timedelta(seconds=1)).date()
+
+
+def _again(wanted: EventFilter, repricing: Repricing, zone: ZoneInfo) -> dict[str, str]:
+    """The form's fields for another preview of the same calls."""
+    has_days = wanted.start or wanted.end
+    fields = {
+        "project": str(wanted.project_ids[0]) if wanted.project_ids else "",
+        "period": "custom" if has_days else "all",
+        "from": f"{wanted.start.astimezone(zone):%Y-%m-%d}" if wanted.start else "",
+        "to": f"{_last_day(wanted, zone)}" if wanted.end else "",
+        "status": wanted.status.value if wanted.status else wanted.ending.value if wanted.ending else "",
+        "provider": wanted.provider or "",
+        "model": wanted.model or "",
+        "client": wanted.client_name or "",
+        "key": str(wanted.provider_key_id or ""),
+        "session": wanted.session or "",
+        "user": wanted.user_label or "",
+        "reason": repricing.reason,
+    }
+    return {name: value for name, value in fields.items() if value}

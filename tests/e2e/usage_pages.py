@@ -1,0 +1,54 @@
+"""A walk through the pages of the ledger, of prices and of ingest tokens, in the states that people see them in."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.e2e.ground import Resident
+from tests.e2e.people import People, Person
+
+
+def usage(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str]]:
+    """Names of the owner's pages, each while she is there."""
+    owner = people.signed_in("ada", Resident(**scenery["people"]["owner"]))
+    base, empty = f"/o/{scenery['organization_id']}/", f"/o/{scenery['empty_id']}/"
+    shown, full = scenery["usage"], f"{base}projects/{scenery['projects']['full']}/"
+    for name, path in [
+        ("ledger", f"{base}ledger/"),
+        ("ledger-filtered", f"{base}ledger/?period=all&provider=anthropic&status=priced"),
+        ("ledger-wrong", f"{base}ledger/?from=2026-03-02&to=2026-03-01"),
+        ("ledger-no-match", f"{base}ledger/?model=nothing"),
+        ("ledger-empty", f"{empty}ledger/"),
+        ("event", f"{base}ledger/{shown['detailed']}/"),
+        ("event-unpriced", f"{base}ledger/{shown['unpriced']}/"),
+        ("event-repriced", f"{base}ledger/{shown['repriced']}/"),
+        ("prices", f"{base}prices/"),
+        ("prices-none", f"{empty}prices/"),
+        ("prices-unpriced", f"{base}prices/unpriced/"),
+        ("prices-all-priced", f"{empty}prices/unpriced/"),
+        ("price-add", f"{base}prices/add/?provider=together&model=house-70b"),
+        ("discount-add", f"{base}prices/discounts/add/"),
+        ("price-list", f"{base}prices/list/?provider=openai&model=gpt-4o-mini"),
+        ("price-list-none", f"{base}prices/list/?provider=openai&model=house-model"),
+        ("repricings", f"{base}prices/repricing/"),
+        ("repricings-none", f"{empty}prices/repricing/"),
+        ("repricing-new", f"{base}prices/repricing/new/?provider=together&status=unpriced&reason=New+price&priced=1"),
+        ("repricing-preview", f"{base}prices/repricing/{shown['preview']}/"),
+        ("repricing-done", f"{base}prices/repricing/{shown['done']}/"),
+        ("tokens", f"{full}ingest-tokens/"),
+        ("tokens-none", f"{base}projects/{scenery['projects']['staging']}/ingest-tokens/"),
+        ("usage-retention", f"{base}settings/usage/"),
+        ("project-settings-labels", f"{full}settings/"),
+        ("organization-settings-usage", f"{base}settings/"),
+    ]:
+        owner.visit(path)
+        yield owner, name
+    owner.visit(f"{base}prices/add/")
+    owner.press("Set the price")
+    owner.page.locator("[aria-invalid=true]").first.wait_for()
+    yield owner, "price-add-refused"
+    owner.visit(f"{full}ingest-tokens/")
+    owner.fill(name="evaluation runs")
+    owner.press("Make the token")
+    owner.page.locator("[data-token]").wait_for()
+    owner.ground.canaries.add("ingest token", owner.page.locator("[data-token]").inner_text(), allowed={"received"})
+    yield owner, "token-made"
