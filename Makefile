@@ -45,6 +45,8 @@ lock: install ## Renew requirements/*.txt from the .in files
 	cd requirements && for name in base dev prod; do \
 		../$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 			--no-emit-index-url --custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; done
+	cd requirements && ../$(BIN)/uv pip compile --quiet --no-deps --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --custom-compile-command "make lock" feeds.in -o feeds.txt
 
 bench: install ## Measure every claim about speed
 	$(BIN)/python -m benchmarks

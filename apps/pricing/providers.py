@@ -19,6 +19,7 @@ _BILLED_AS = {
     "mistral": "mistralai mistral_ai",
     "moonshotai": "moonshot moonshot_ai",
     "together": "together_ai together-ai togetherai",
+    "watsonx": "ibm.watsonx.ai ibm_watsonx",
     "voyageai": "voyage voyage_ai",
     "x-ai": "xai x_ai",
     "zai": "z-ai z.ai",

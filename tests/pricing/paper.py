@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from apps.pricing.book import Book, PriceList, Row
@@ -58,5 +60,21 @@ class PaperFeed:
     def read(self) -> tuple[str, bytes]:
         return self.version, self.document
 
+    def newest(self) -> tuple[str, bytes]:
+        return self.read()
+
     def parse(self, document: bytes) -> Listing:
         return FEED.parse(document)
+
+
+def make_wheel(folder: Path, package: str, version: str, files: Mapping[str, bytes]) -> Path:
+    """A wheel that pip takes for one, with these files and nothing to run."""
+    path = folder / f"{package}-{version}-py3-none-any.whl"
+    info = f"{package}-{version}.dist-info"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return path

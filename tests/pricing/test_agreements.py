@@ -13,8 +13,6 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from apps.pricing.agreements import (
-    AgreementError,
-    NoAgreementError,
     delete_terms,
     end_discount,
     end_override,
@@ -22,6 +20,7 @@ from apps.pricing.agreements import (
     set_override,
 )
 from apps.pricing.book import Book
+from apps.pricing.dated import AgreementError, NoAgreementError
 from apps.pricing.feeds.base import Rate
 from apps.pricing.meters import Meter
 from apps.pricing.models import Discount, OrganizationTerms, Price

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from apps.pricing.feeds import genai
+from apps.pricing.feeds import genai, litellm
 from apps.pricing.feeds.base import Feed
 
-FEEDS: Mapping[str, Feed] = {feed.source: feed for feed in (genai.FEED,)}
+FEEDS: Mapping[str, Feed] = {feed.source: feed for feed in (genai.FEED, litellm.FEED)}
 
 # Prices that staff set by hand (apps/pricing/staff.py).
 STAFF = "staff"

@@ -3,14 +3,20 @@
 A feed is a module with a `FEED`, listed in apps/pricing/feeds/__init__.py.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, NamedTuple, Protocol
 
 from apps.pricing.meters import Meter
 
+logger = logging.getLogger(__name__)
+
+# The table's numeric(18,10). A few aggregators' prices carry binary fractions (0.13999999999999999) or
+# repeating decimals (0.08333333333333334).
+PLACES = Decimal("1e-10")
 EVERY_DAY = 0b111_1111  # bit 0 is Monday
 Variant = tuple[tuple[str, str], ...]
 """Sorted (name, value) pairs that a call must have; () for every call."""
@@ -18,6 +24,10 @@ Variant = tuple[tuple[str, str], ...]
 
 class FeedError(Exception):
     """The feed's data has a shape that this code doesn't know. Nothing of it is imported."""
+
+
+class FeedMissingError(FeedError):
+    """The feed's file is not on this machine."""
 
 
 class Alias(NamedTuple):
@@ -77,7 +87,25 @@ class Feed(Protocol):
     source: str
 
     def read(self) -> tuple[str, bytes]:
-        """The feed's version and its document, which has the same bytes as long as it says the same."""
+        """The installed version and its document, which has the same bytes as long as it says the same.
+
+        Raises FeedMissingError where nothing is installed.
+        """
+
+    def newest(self) -> tuple[str, bytes]:
+        """The same of the newest version that the package index has. Raises FeedError."""
 
     def parse(self, document: bytes) -> Listing:
         """The document's rules and rows. Raises FeedError."""
+
+
+def unit_price(text: str, what: str) -> tuple[Decimal, str]:
+    """The amount as the table holds it, and a note where that is not what the feed says."""
+    listed = Decimal(text)
+    if not listed.is_finite() or listed < 0:
+        raise FeedError(f"{what} is {text}, which is no price.")
+    price = listed.quantize(PLACES, ROUND_HALF_EVEN)
+    if price == listed:
+        return price, ""
+    logger.info("Rounded the price of %s from %s to %s.", what, text, price)
+    return price, f"listed as {text}"

@@ -14,19 +14,20 @@ How the package chooses a price, and what therefore becomes of it here:
 
 import itertools
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from apps.pricing.feeds.base import EVERY_DAY, Alias, FeedError, Listing, PriceKey, Rate, Segment, Variant
+from apps.pricing.feeds import wheels
+from apps.pricing.feeds.base import EVERY_DAY, Alias, FeedError, Listing, PriceKey, Rate, Segment, Variant, unit_price
+from apps.pricing.feeds.literals import Constructor, read_literal
 from apps.pricing.meters import Meter
 
-logger = logging.getLogger(__name__)
-
+PACKAGE = "genai-prices"
+MEMBER = "genai_prices/data.py"
 # Raised when the same document is to give other rows, so that it counts as news.
 FORMAT = 1
 
@@ -60,22 +61,21 @@ PRICE_KEYS: Mapping[str, tuple[Meter, int]] = {
 # An entry without any price is a free model. Said outright: no row means unknown.
 FREE: Mapping[str, str] = {"input_mtok": "0", "output_mtok": "0"}
 
-# The table's numeric(18,10). A few aggregators' prices carry binary fractions (0.13999999999999999) or
-# repeating decimals (0.08333333333333334).
-PLACES = Decimal("1e-10")
-
 _Entry = dict[str, Any]
 
 
 class GenaiFeed:
-    source = "genai-prices"
+    source = PACKAGE
 
     def read(self) -> tuple[str, bytes]:
         # A megabyte of literals, for the rare import only.
         from genai_prices.data import providers
 
-        document = {"format": FORMAT, "providers": [_corrected(_provider(provider)) for provider in providers]}
-        return version("genai-prices"), json.dumps(document, separators=(",", ":")).encode()
+        return version(PACKAGE), _document(providers)
+
+    def newest(self) -> tuple[str, bytes]:
+        with wheels.downloaded(PACKAGE) as wheel:
+            return wheel.version, _document(read_module(wheel.member(MEMBER)))
 
     def parse(self, document: bytes) -> Listing:
         content = json.loads(document)
@@ -92,6 +92,52 @@ FEED = GenaiFeed()
 
 
 # --- The package's objects → the document ---
+
+
+def read_module(source: bytes) -> Any:
+    """The providers of a downloaded `data.py`, read without running it (literals.py).
+
+    Constructors are the installed package's: a newer module that needs other ones is a FeedError, and asks for the
+    newer package.
+    """
+    from genai_prices import types
+
+    known = (
+        types.ClauseAnd,
+        types.ClauseContains,
+        types.ClauseEndsWith,
+        types.ClauseEquals,
+        types.ClauseOr,
+        types.ClauseRegex,
+        types.ClauseStartsWith,
+        types.ConditionalPrice,
+        types.ModelInfo,
+        types.ModelPrice,
+        types.PriceVariant,
+        types.Provider,
+        types.StartDateConstraint,
+        types.Tier,
+        types.TieredPrices,
+        types.TimeOfDateConstraint,
+    )
+    constructors: dict[str, Constructor] = {constructor.__name__: constructor for constructor in known}
+    # How the package reads responses: nothing that a price depends on.
+    constructors |= dict.fromkeys(("ArrayMatch", "UsageExtractor", "UsageExtractorMapping"), _passed_over)
+    constructors |= {"Decimal": Decimal, "datetime.date": date, "datetime.time": time}
+    try:
+        text = source.decode()
+    except UnicodeDecodeError as error:
+        raise FeedError(f"The module is no text: {error}.") from error
+    return read_literal(text, "providers", constructors, {"datetime.UTC": UTC})
+
+
+def _passed_over(**_: Any) -> None:
+    """Stands in for what is not needed."""
+
+
+def _document(providers: Sequence[Any]) -> bytes:
+    document = {"format": FORMAT, "providers": [_corrected(_provider(provider)) for provider in providers]}
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def _provider(provider: Any) -> dict[str, Any]:
@@ -273,9 +319,9 @@ def _rows(
         segments: dict[PriceKey, list[Segment]] = {}
         for start, end, window, value in _timeline(where, choice):
             for tier in _tiers(value):
-                unit_price, note = _unit_price(tier.price, f"{where} {price_key}")
+                price, note = unit_price(tier.price, f"{where} {price_key}")
                 key = PriceKey(provider, model["id"], meter, tier.above, variant, *window)
-                segment = Segment(start, end, Rate(unit_price, per, minimum), note)
+                segment = Segment(start, end, Rate(price, per, minimum), note)
                 _append(segments.setdefault(key, []), segment)
         yield from segments.items()
 
@@ -354,15 +400,3 @@ def _tiers(value: str | Mapping[str, Any]) -> list[_Tier]:
     if any(tier["start"] <= 0 for tier in value["tiers"]):
         raise FeedError(f"A tier that is no tier: {value!r}.")
     return [_Tier(0, value["base"]), *(_Tier(tier["start"], tier["price"]) for tier in value["tiers"])]
-
-
-def _unit_price(text: str, what: str) -> tuple[Decimal, str]:
-    """The amount as the table holds it, and a note where that is not what the feed says."""
-    listed = Decimal(text)
-    if not listed.is_finite() or listed < 0:
-        raise FeedError(f"{what} is {text}, which is no price.")
-    price = listed.quantize(PLACES, ROUND_HALF_EVEN)
-    if price == listed:
-        return price, ""
-    logger.info("Rounded the price of %s from %s to %s.", what, text, price)
-    return price, f"listed as {text}"
