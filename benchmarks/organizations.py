@@ -15,6 +15,7 @@ from tenancy import provisioning
 from tenancy.ids import new_schema_name
 from tenancy.migrating import migrate_schema
 from tenancy.models import SpareSchema
+from tenancy.roles import as_owner
 from tests.cast import Member
 
 
@@ -26,9 +27,10 @@ def main(rounds: int) -> None:
 
     def migrate() -> None:
         name = new_schema_name()
-        with connection.cursor() as cursor:
-            cursor.execute(f'CREATE SCHEMA "{name}"')
-        migrate_schema(name)
+        with as_owner():
+            with connection.cursor() as cursor:
+                cursor.execute(f'CREATE SCHEMA "{name}"')
+            migrate_schema(name)
 
     found: dict[str, list[float]] = {"with a spare schema": [], "without one": [], "schema by migrations": []}
     for _ in range(rounds):

@@ -10,8 +10,10 @@ import psutil
 import psycopg
 import pytest
 import redis
+from psycopg.conninfo import make_conninfo
 
-from devstack.servers import PostgresServer, Server, ServerError, ValkeyServer, with_owner
+from devstack.install import ROOT
+from devstack.servers import PostgresServer, Server, ServerError, ValkeyServer, postgres_program, with_owner
 
 
 def write(server: Server) -> None:
@@ -179,6 +181,25 @@ def test_of_a_server_with_one_known_role_both_are_made_where_that_may_be(tmp_pat
             with psycopg.connect(urls["DATABASE_URL"]) as runtime, psycopg.connect(urls["DATABASE_OWNER_URL"]) as owner:
                 assert (runtime.info.user, owner.info.user) == ("anyllm_runtime", "postgres")
                 assert runtime.info.dbname == owner.info.dbname == "anyllm"
+
+
+def test_the_containers_statements_make_both_roles(tmp_path: Path) -> None:
+    """docker/roles.sql, as the image's entry point runs it: by psql, as the superuser."""
+    with PostgresServer(tmp_path / "postgres", durable=False) as server:
+        postgres = make_conninfo(server.superuser_url, dbname="postgres")
+        with psycopg.connect(postgres, autocommit=True) as superuser:
+            for statement in ("DATABASE anyllm", "ROLE anyllm", "ROLE anyllm_owner"):
+                superuser.execute(f"DROP {statement}")
+        passwords = {"DATABASE_OWNER_PASSWORD": "of the owner", "DATABASE_PASSWORD": "it's the runtime's"}
+        command = [postgres_program("psql"), "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--dbname={postgres}"]
+        subprocess.run([*command, "--file=docker/roles.sql"], cwd=ROOT, env={**os.environ, **passwords}, check=True)
+        with psycopg.connect(postgres) as superuser:
+            roles = "SELECT rolname, rolsuper, rolcreaterole, rolpassword IS NOT NULL FROM pg_authid WHERE rolname ~ '^anyllm'"
+            assert sorted(superuser.execute(roles)) == [
+                ("anyllm", False, False, True),
+                ("anyllm_owner", False, False, True),
+            ]
+            assert owners(superuser) == {"anyllm": "anyllm_owner"}
 
 
 def test_postgres_below_a_path_too_long_for_a_socket(tmp_path: Path) -> None:

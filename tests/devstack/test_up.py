@@ -76,6 +76,19 @@ def test_a_port_must_be_one(
     assert list(root.iterdir()) == []
 
 
+def test_a_database_of_ones_own_keeps_the_roles_it_is_given(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_OWNER_URL", "postgresql://owner@/nowhere")
+    assert up._roles() == {}
+    monkeypatch.delenv("DATABASE_OWNER_URL")
+    (tmp_path / "url").write_text(f"postgresql://somebody@/nowhere?host={tmp_path}\n")
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
+    with pytest.raises(up.StackError, match="DATABASE_URL names can't be used"):
+        up._roles()
+
+
 def test_a_second_stack_of_the_same_clone_is_an_error(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = (
         "import sys; from pathlib import Path; from devstack import up\n"
