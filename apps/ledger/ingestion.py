@@ -264,20 +264,16 @@ def _related(
     return known, parents
 
 
-Range = tuple[uuid.UUID, uuid.UUID]
-_LOW = (1 << 64) - 1
-
-
-def _trace(event_id: uuid.UUID) -> Range:
-    """The event ids of a span's whole trace."""
-    return uuid.UUID(int=event_id.int & ~_LOW), uuid.UUID(int=event_id.int | _LOW)
+def _trace(event_id: uuid.UUID) -> str:
+    """What the event ids of a span's whole trace begin with: their first eight bytes, as text."""
+    return str(event_id)[:18]
 
 
 @dataclass(slots=True)
 class _Keys:
-    """What to look for: ranges of event ids, responses, and fingerprints with the time around them."""
+    """What to look for: traces, responses, and fingerprints with the time around them."""
 
-    traces: set[Range] = field(default_factory=set)
+    traces: set[str] = field(default_factory=set)
     responses: set[str] = field(default_factory=set)
     lookalikes: set[tuple[int, datetime]] = field(default_factory=set)
 
@@ -295,8 +291,8 @@ class _Keys:
     def arrays(self) -> Sequence[str]:
         """$2 to $7 of _RELATED."""
         return (
-            _array(str(low) for low, _ in self.traces),
-            _array(str(high) for _, high in self.traces),
+            _array(f"{trace}-0000-000000000000" for trace in self.traces),
+            _array(f"{trace}-ffff-ffffffffffff" for trace in self.traces),
             _array(json.dumps(each) for each in self.responses),
             _array(str(each) for each, _ in self.lookalikes),
             _array(f'"{(at - LONGEST_CALL).isoformat()}"' for _, at in self.lookalikes),

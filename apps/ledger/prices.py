@@ -5,8 +5,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
-
 from apps.ledger.calls import Ending
 from apps.ledger.models import PriceStatus
 from apps.pricing.meters import Meter
@@ -18,7 +16,7 @@ INPUT_ONLY = frozenset(("embeddings", "rerank"))
 
 
 class Price(NamedTuple):
-    """The columns of a row that say what it costs. `lines` as they are stored."""
+    """The columns of a row that say what it costs. `lines` are `Line`s, or as they are read back from a row."""
 
     status: PriceStatus
     reason: str = ""
@@ -77,7 +75,7 @@ def from_rating(rating: Rating) -> Price:
         rating.reason.value,
         rating.rule,
         rating.snapshot_id,
-        msgspec.to_builtins(rating.lines),
+        rating.lines,
         rating.cost,
         rating.currency,
         tuple(rating.flags),

@@ -103,6 +103,10 @@ def settle(reports: Iterable[Report], parents: Mapping[uuid.UUID, uuid.UUID]) ->
         inside.setdefault(outer, []).append(inner)
     verdicts: dict[uuid.UUID, Verdict] = {}
     for members in groups.members():
+        if len(members) == 1:
+            (only,) = members
+            verdicts[only] = Verdict(None, None, by_id[only].meters, by_id[only].service_tier)
+            continue
         outermost = sorted((by_id[each] for each in members if each not in above), key=lambda one: one.precedence)
         winner = outermost[0]
         known = [_with_inner(report, by_id, inside) for report in outermost]

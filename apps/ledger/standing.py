@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from django.db import connection
 
 from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEvent
@@ -176,7 +177,7 @@ def adjust(
         price_reason=price.reason,
         price_rule=price.rule,
         price_snapshot_id=price.snapshot_id,
-        price_lines=price.lines,
+        price_lines=msgspec.to_builtins(price.lines),
         same_call_as=same_call_as,
         service_tier=service_tier,
         **deltas,
