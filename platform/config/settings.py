@@ -7,6 +7,7 @@ docs/settings.md lists every variable.
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
@@ -166,7 +167,7 @@ CELERY_BEAT_SCHEDULE = {
     "delete-expired-sessions": {"task": "accounts.delete_expired_sessions", "schedule": 3600.0},
     "price-unpriced-usage": {"task": "ledger.price_unpriced", "schedule": 300.0},
     "tidy-ledger": {"task": "ledger.tidy", "schedule": 21_600.0},
-    "refresh-prices": {"task": "pricing.refresh_prices", "schedule": 604_800.0},
+    "refresh-prices": {"task": "pricing.refresh_prices", "schedule": crontab(day_of_week="monday", hour=4, minute=17)},
 }
 
 # --- Prices (apps/pricing/refresh.py) ---
