@@ -3,7 +3,6 @@
 from django.conf import settings
 from django.urls import include, path, re_path
 
-from apps.ledger.api import export_traces
 from web import headers, health, showcase, views
 
 sdk_endpoints = [path("", include("apps.sdk.urls")), path("", include("apps.ledger.urls"))]
@@ -28,7 +27,7 @@ urlpatterns = [
     # Releases before 1.9 append /api/v1 to an address that their users may have copied with it.
     path("api/v1/api/v1/", include(sdk_endpoints)),
     # Without a slash: exporters take a redirect for success, and what they sent would be lost.
-    path("v1/traces", export_traces),
+    path("v1/", include("apps.ledger.otlp.urls")),
     re_path(r"^(?:api|v1)/", views.no_endpoint),
 ]
 
