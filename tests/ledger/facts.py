@@ -7,6 +7,8 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+import msgspec
+
 from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEvent
 from apps.ledger.prices import Price, from_rating
 from apps.ledger.standing import Standing, adjust, duplicate_price, standings, store
@@ -41,7 +43,7 @@ def event(project_id: uuid.UUID, *, meters: Mapping[Meter, int] | None = None, *
 
 def set_price(row: UsageEvent, price: Price) -> None:
     row.price_status, row.price_reason, row.price_rule = price.status, price.reason, price.rule
-    row.price_snapshot_id, row.price_lines = price.snapshot_id, price.lines
+    row.price_snapshot_id, row.price_lines = price.snapshot_id, msgspec.to_builtins(price.lines)
     row.cost, row.currency, row.flags = price.cost, price.currency, list(price.flags)
 
 
