@@ -204,7 +204,7 @@ def test_a_release_with_an_older_package_does_not_undo_a_refresh(
         # A tier, a variant: against what such calls cost until now.
         ([model(input={"base": "5", "tiers": [{"start": 200_000, "price": "5.5"}]}, output="30")], True),
         ([model(input={"base": "5", "tiers": [{"start": 200_000, "price": "10"}]}, output="30")], False),
-        # Free to not free is no percentage.
+        # Another rule for its name.
         ([{**model(input="5", output="30"), "match": {"starts_with": "m"}}], True),
     ],
 )  # fmt: skip

@@ -7,8 +7,9 @@ snapshot stores that document.
 What becomes of the file's ways here:
 - Prices are per token; ours are per million. `…_above_200k_tokens` is a tier, `…_batches`, `…_flex` and
   `…_priority` are variants, and `tiered_pricing` lists tiers with their bounds.
-- Zero is written for "free", "unknown" and "included" alike. An entry without any price above zero is left out, so
-  that its calls stay unpriced; a zero for anything but input and output is taken for "no price of its own".
+- Zero is written for "free", "unknown" and "included" alike. An entry without any price above zero is a free model
+  only where input and output are both said to be zero and the price page is named; otherwise it is left out, so
+  that its calls stay unpriced. A zero for anything but input and output is taken for "no price of its own".
 - An entry with a price for something that no meter counts would be billed too low: it is left out whole, but for
   the extras of `_EXTRAS`, which are no part of every call.
 - Modes that are not priced by what a call reports (images, videos, searches) are left out.
@@ -248,7 +249,8 @@ def _prices(name: str, entry: Mapping[str, Any]) -> dict[str, str]:
                 return {}
         elif amount or meaning.meter in (Meter.INPUT, Meter.OUTPUT):
             prices[key] = str(amount)
-    return prices if any(Decimal(price) for price in prices.values()) else {}
+    free = bool(entry.get("source")) and {"input_cost_per_token", "output_cost_per_token"} <= prices.keys()
+    return prices if free or any(Decimal(price) for price in prices.values()) else {}
 
 
 def _amounts(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
