@@ -23,7 +23,7 @@ from apps.ledger.group_commit import GroupCommit, refuse_transaction
 from apps.ledger.models import Adjustment, PriceStatus, UsageEvent
 from apps.ledger.outcomes import Outcome
 from apps.ledger.prices import Priceable, price_of
-from apps.ledger.rows import NewRow, meters_of, row_of, store_rows
+from apps.ledger.rows import NewRow, meters_of, note_unpriced_models, row_of, store_rows
 from apps.ledger.settling import Meters, Report, Rule, Verdict, fingerprint, settle
 from apps.ledger.standing import Standing, adjust, duplicate_price, reported_meters, standings, store
 from tenancy import tenant_scope
@@ -179,8 +179,9 @@ def _commit(batches: Sequence[Batch]) -> list[Stored]:
             for answer in answers:
                 if answer.outcomes.get(event_id) is Outcome.STORED:
                     answer.outcomes[event_id] = Outcome.DUPLICATE
-        _settle(context, fresh, known, parents, now)
+        rows = _settle(context, fresh, known, parents, now)
         _store_links(project_id, links)
+    note_unpriced_models(rows)
     return answers
 
 
@@ -326,8 +327,8 @@ def _settle(
     known: Mapping[uuid.UUID, Standing],
     parents: Mapping[uuid.UUID, uuid.UUID],
     now: datetime,
-) -> None:
-    """Stores the new rows as they count, and adjusts those that count otherwise now."""
+) -> list[NewRow]:
+    """Stores the new rows as they count, and adjusts those that count otherwise now. The new rows."""
     reports = [new.report() for new in fresh.values()] + [_report_of(standing.event) for standing in known.values()]
     verdicts = settle(reports, parents)
     in_use = {provider: key for key, provider in context.provider_keys.items() if provider is not None}
@@ -369,6 +370,7 @@ def _settle(
     for event_id, standing in known.items():
         adjustments.append(_towards(verdicts[event_id], standing))
     store(adjustments)
+    return rows
 
 
 def _towards(verdict: Verdict, standing: Standing) -> Adjustment | None:

@@ -1,7 +1,7 @@
 """A call as a row of the ledger, and the statement that stores rows."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -14,10 +14,11 @@ from msgspec.structs import FieldInfo
 from apps.directory.callers import Caller
 from apps.directory.sql import LIVE_KEY
 from apps.ledger.calls import Call
-from apps.ledger.models import METER_COLUMNS, UsageEvent
+from apps.ledger.models import METER_COLUMNS, PriceStatus, UsageEvent
 from apps.ledger.prices import Price
 from apps.ledger.settling import fingerprint
 from apps.pricing.meters import Meter
+from apps.pricing.unpriced import note_unpriced
 from tenancy.ids import uuid7
 from tenancy.sql import Statement
 
@@ -172,7 +173,6 @@ def _text(amount: Decimal | None) -> str | None:
     return None if amount is None else str(amount)
 
 
-
 class _Column:
     """A column, its type and how it is read from the recordset `r`."""
 
@@ -205,6 +205,12 @@ _STORE = Statement(f"""
         ON CONFLICT (project_id, event_id) DO NOTHING
     RETURNING id
 """)
+
+
+def note_unpriced_models(rows: Iterable[NewRow]) -> None:
+    """Tells staff which models have no list price. After the commit: a note is worth no row."""
+    if unpriced := [row for row in rows if row.price_status == PriceStatus.UNPRICED]:
+        note_unpriced((row.provider, row.model, row.price_reason) for row in unpriced)
 
 
 def store_rows(rows: Sequence[NewRow]) -> set[str]:

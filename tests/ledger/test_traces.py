@@ -23,6 +23,7 @@ from apps.directory.services import retire_key
 from apps.ledger import ingestion
 from apps.ledger.models import PriceStatus, SpanLink, UsageEvent
 from apps.ledger.standing import Standing, standings
+from apps.pricing.models import UnpricedModel
 from apps.projects.models import Project
 from apps.projects.services import create_project
 from tenancy import tenant_scope
@@ -507,3 +508,9 @@ def test_two_projects_do_not_see_each_others_spans(exporter: Exporter, acme: Wor
     other.send(inner)
     assert exporter.cost() == Decimal("0.0054")
     assert other.cost() == ANTHROPIC_COST
+
+
+def test_a_model_without_a_price_is_put_on_the_queue(exporter: Exporter) -> None:
+    model = f"gpt-{uuid.uuid4().hex}"
+    exporter.send(chat(attributes={"gen_ai.response.model": model, "gen_ai.request.model": model}))
+    assert UnpricedModel.objects.filter(provider="openai", model=model, reason="unknown_model").count() == 1

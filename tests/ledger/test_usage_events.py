@@ -303,6 +303,9 @@ def test_the_command_lists_what_the_ledger_holds(reporter: Reporter) -> None:
         "currency": "USD",
         "price_status": "priced",
         "price_reason": None,
+        "requests": 1,
+        "revision": 0,
+        "source": "json",
         "performance": PERFORMANCE,
     }
     table = StringIO()
