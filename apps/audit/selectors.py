@@ -18,6 +18,7 @@ KINDS = {
     "grant": "Who holds keys",
     "provider_key": "Provider keys",
     "client": "Clients",
+    "usage": "Usage",
     "ingest_token": "Ingest tokens",
     "usage": "Usage",
     "price": "Prices",

@@ -92,7 +92,7 @@ class PriceForm(PeriodForm):
                 min_value=Decimal(0),
                 max_digits=18,
                 decimal_places=10,
-                label=words.METERS[meter] if meter is not Meter.DURATION else "Duration",
+                label=words.METERS[meter],
                 help_text=f"US dollars {words.per(PER.get(meter, MILLION), meter)}",
                 widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
             )

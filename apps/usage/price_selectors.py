@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from apps.ledger.selectors.explanations import REASONS
 from apps.pricing.book import Found, Match
+from apps.pricing.meters import Meter
 from apps.pricing.models import Discount, Price
-from apps.pricing.selectors import current_book, current_terms, discounts, overrides
+from apps.pricing.selectors import current_book, discounts, load_terms, overrides, terms_version
 from apps.pricing.terms import EVERY_MODEL, DiscountRow
 
 
@@ -158,9 +159,10 @@ class Lookup:
 
 def look_up(organization_id: uuid.UUID, provider: str, model: str) -> Lookup:
     match, now = current_book().find(provider, model, None), timezone.now()
-    terms = current_terms(organization_id)
-    override = terms.override(match, provider, model, None, now, {}) if terms else None
-    discount = terms.discount(match, provider, model, None, now) if terms and isinstance(match.found, Found) else None
+    # Not those at hand, which may be half a minute old: a price that was set a moment ago is looked for.
+    terms = load_terms(organization_id, terms_version(organization_id))
+    override = terms.override(match, provider, model, None, now, {})
+    discount = terms.discount(match, provider, model, None, now) if isinstance(match.found, Found) else None
     if not isinstance(match.found, Found):
         reason = REASONS.get(match.found.value, match.found.value)
         return Lookup(None, "", [], reason, match.routed, override is not None, discount)
@@ -189,12 +191,15 @@ def _in_force(match: Match, now: datetime) -> tuple[Found, bool, list[Price]]:
     return match.found, match.routed, []
 
 
-def _order(price: Price) -> tuple[bool, list[tuple[str, str]], bool, str, int]:
+_PLACES = {meter.value: place for place, meter in enumerate((Meter.INPUT, Meter.OUTPUT, *Meter))}
+
+
+def _order(price: Price) -> tuple[bool, list[tuple[str, str]], bool, int, int]:
     """Ordinary prices first; those of variants and of hours after them."""
     return (
         bool(price.variant),
         sorted(price.variant.items()),
         price.tod_start is not None,
-        price.meter,
+        _PLACES.get(price.meter, 0),
         price.tier_above,
     )

@@ -1,5 +1,6 @@
 """Pages of prices: what the organization itself agreed on, what has no price, and what is on the lists."""
 
+from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +14,6 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.organizations.access import MemberRequest, organization_view
 from apps.organizations.roles import Ability
 from apps.pricing.dated import AgreementError, NoAgreementError
-from apps.pricing.providers import canonical
 from apps.pricing.terms import EVERY_MODEL
 from apps.usage import price_selectors, selectors, services
 from apps.usage.forms import DiscountForm, LookupForm, PriceForm
@@ -67,12 +67,12 @@ def listed(request: MemberRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @organization_view(Ability.MANAGE)
 def price_add(request: MemberRequest) -> HttpResponse:
-    """GET, POST prices/add/ — sets an own price, and goes on to re-pricing where calls of the model wait for it."""
+    """GET, POST prices/add/ — sets an own price, and goes on to re-pricing where it holds for days that are over."""
     form = PriceForm(request.POST if request.method == "POST" else None, zone=zone_of(request), initial=_asked(request))
     if request.method == "POST" and form.is_valid():
         chosen = form.cleaned_data
         try:
-            [made, *_] = services.set_price(
+            services.set_price(
                 provider=chosen["provider"],
                 model=chosen["model"],
                 prices=form.rates,
@@ -85,11 +85,8 @@ def price_add(request: MemberRequest) -> HttpResponse:
             form.add_error(None, error.detail)
         else:
             messages.success(request, "The price is set. New calls are priced by it within half a minute.")
-            queue = price_selectors.unpriced()
-            waiting = [each for each in queue if _is_meant(each, made.provider, made.canonical_model)]
-            if waiting:
-                model = "" if made.canonical_model == EVERY_MODEL else waiting[0].model
-                return redirect(_repricing(request, waiting[0].provider, model, chosen["note"]))
+            if form.start.date() < _today(request):
+                return redirect(_repricing(request, form))
             return redirect("prices", request.organization.id)
     context = {
         "form": form,
@@ -165,11 +162,10 @@ def _posted(request: MemberRequest) -> tuple[str, str]:
 
 def _asked(request: MemberRequest) -> dict[str, Any]:
     """What a link to a form says of it. A price for calls that wait begins with the first of them."""
-    today = timezone.now().astimezone(zone_of(request)).date()
     asked: dict[str, Any] = {
         "provider": request.GET.get("provider", "")[:64],
         "model": request.GET.get("model", "")[:256],
-        "from": today,
+        "from": _today(request),
     }
     for each in price_selectors.unpriced() if asked["model"] else []:
         if (each.provider, each.model) == (asked["provider"], asked["model"]):
@@ -177,12 +173,20 @@ def _asked(request: MemberRequest) -> dict[str, Any]:
     return asked
 
 
-def _is_meant(each: price_selectors.Unpriced, provider: str, model: str) -> bool:
-    return canonical(each.provider) == provider and model in (EVERY_MODEL, each.model.strip().lower())
+def _today(request: MemberRequest) -> date:
+    return timezone.now().astimezone(zone_of(request)).date()
 
 
-def _repricing(request: MemberRequest, provider: str, model: str, note: str) -> str:
-    """The form that prices what waits, filled in."""
-    asked = {"provider": provider, "model": model, "status": "unpriced", "period": "all"}
-    path = reverse("repricing_new", args=[request.organization.id])
-    return f"{path}?{urlencode({**asked, 'reason': note, 'priced': '1'})}"
+def _repricing(request: MemberRequest, form: PriceForm) -> str:
+    """The form that prices the past by a new price, filled in."""
+    chosen = form.cleaned_data
+    asked = {
+        "provider": chosen["provider"].strip(),
+        "model": "" if chosen["model"].strip() == EVERY_MODEL else chosen["model"].strip(),
+        "period": "custom",
+        "from": chosen["from"].isoformat(),
+        "to": chosen["to"].isoformat() if chosen["to"] else "",
+        "reason": chosen["note"],
+        "priced": "1",
+    }
+    return f"{reverse('repricing_new', args=[request.organization.id])}?{urlencode(asked)}"

@@ -74,8 +74,8 @@ def set_hides_labels(*, project: Project, hides: bool, actor: User) -> bool:
 
 @transaction.atomic
 def set_retention(*, organization: Organization, days: int | None, actor: User) -> bool:
-    """How long calls are kept, None for good; whether that is a change. What is older is deleted by the next nightly
-    run (apps/ledger/retention.py), and nobody can bring it back. Raises RetentionError."""
+    """How long calls are kept, None for good; whether that is a change. What is older is deleted by the next run
+    of ledger.tidy, and nobody can bring it back. Raises RetentionError."""
     if days is not None and not SHORTEST_RETENTION <= days <= LONGEST_RETENTION:
         raise RetentionError(f"Keep calls for {SHORTEST_RETENTION} to {LONGEST_RETENTION:,} days, or for good.")
     current = Organization.objects.select_for_update().get(pk=organization.pk)

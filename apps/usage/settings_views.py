@@ -49,7 +49,9 @@ def retention(request: MemberRequest) -> HttpResponse:
 
 
 def _kept(days: int | None) -> str:
-    return f"Calls are kept for {days} days. Older ones are deleted tonight." if days else "Calls are kept for good."
+    return (
+        f"Calls are kept for {days} days. Older ones are deleted within hours." if days else "Calls are kept for good."
+    )
 
 
 def _require_recent(request: MemberRequest) -> None:

@@ -96,12 +96,17 @@ def _page(
         "shown": text or BLANK,
         "is_holder": _is_holder(request, project),
         "project_has_key": ProjectKeyEntry.objects.filter(project_id=project.id).exists(),
-        "tabs": EMITTERS,
+        "destinations": DESTINATIONS,
+        "emitters": EMITTERS,
     }
     return render_project_page(request, "usage/tokens.html", project, context, status=status)
 
 
-# How each emitter is led here. The variables above them do for most.
+# Where spans are to go; then what each library takes beside that.
+DESTINATIONS = [
+    {"label": "Environment", "source": "usage/emitters/environment.html"},
+    {"label": "Collector", "source": "usage/emitters/collector.html"},
+]
 EMITTERS = [
     {"label": "OpenTelemetry", "source": "usage/emitters/opentelemetry.html"},
     {"label": "OpenLLMetry", "source": "usage/emitters/openllmetry.html"},
@@ -111,5 +116,4 @@ EMITTERS = [
     {"label": "Langfuse", "source": "usage/emitters/langfuse.html"},
     {"label": "MLflow", "source": "usage/emitters/mlflow.html"},
     {"label": "Anthropic SDK", "source": "usage/emitters/anthropic.html"},
-    {"label": "Collector", "source": "usage/emitters/collector.html"},
 ]

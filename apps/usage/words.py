@@ -33,7 +33,7 @@ METERS: Mapping[Meter, str] = {
     Meter.WEB_SEARCH: "Web searches",
     Meter.STORAGE_SEARCH: "Storage searches",
     Meter.REQUEST: "Requests",
-    Meter.DURATION: "Milliseconds of duration",
+    Meter.DURATION: "Duration",
 }
 _METER_NAMES = {meter.value: label for meter, label in METERS.items()}
 # What can be priced by hand, in the order of the form: what the ledger has a column for, and time.

@@ -4,6 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from django.utils import timezone
 
 from apps.ledger.models import METER_COLUMNS, PriceStatus, UsageEvent
@@ -40,7 +41,7 @@ def add_event(
         event.price_status, event.price_reason = PriceStatus.DUPLICATE, "possible_duplicate"
     else:
         event.price_status, event.price_reason, event.price_rule = price.status, price.reason, price.rule
-        event.price_snapshot_id, event.price_lines = price.snapshot_id, price.lines
+        event.price_snapshot_id, event.price_lines = price.snapshot_id, msgspec.to_builtins(price.lines)
         event.cost, event.currency, event.flags = price.cost, price.currency, list(price.flags)
     event.save(force_insert=True)
     return event
