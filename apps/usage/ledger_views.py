@@ -65,11 +65,14 @@ def ledger(request: MemberRequest) -> HttpResponse:
             with snapshot():
                 page = page_of_events(wanted, limit=ROWS_ON_A_PAGE, cursor=request.GET.get("cursor", ""))
                 sums = totals(wanted)
+                # Of the first page only: it reads the whole period once more.
+                doubts = None if request.GET.get("cursor") else selectors.doubts(wanted)
         except BadCursorError:
             return redirect(_without(request, "cursor"))
         context |= {
             "page": page,
             "totals": sums,
+            "doubts": doubts,
             "days": form.days,
             "names": dict(form.projects),
             "has_any": bool(page.rows) or bool(page_of_events(EventFilter(), limit=1).rows),

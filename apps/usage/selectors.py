@@ -4,11 +4,14 @@ organization's scope."""
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import connection
 
 from apps.directory.models import IngestToken
+from apps.ledger.completeness import Completeness, Fetch, completeness, silent
 from apps.ledger.models import UsageEvent
+from apps.ledger.selectors import EventFilter
 from apps.ledger.selectors.filters import projects_with_events
 from apps.projects.models import Client, Project
 from apps.projects.services import label
@@ -94,3 +97,53 @@ def reporter(event: UsageEvent) -> str:
         token = IngestToken.objects.filter(id=event.ingest_token_id, project_id=event.project_id).first()
         return f"the ingest token {token}" if token else "an ingest token that is gone"
     return f"the ANY_LLM_KEY, generation {event.key_generation}" if event.key_generation else ""
+
+
+# Silent keys and clients that are named.
+MOST_SILENT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """What may be missing from the calls of a period, or wrong about them."""
+
+    known: Completeness
+    # What was fetched, and nothing was reported since: what it is, of which project, when.
+    silent: list[tuple[str, uuid.UUID, datetime]]
+
+    @property
+    def number(self) -> int:
+        """Kinds of doubts that there are."""
+        known = self.known
+        return sum(map(bool, (known.gaps, known.skewed, known.late, known.possible_duplicates, self.silent)))
+
+
+def doubts(wanted: EventFilter) -> Doubts:
+    """Of the projects and the period of a filter, whatever else it asks for."""
+    period = EventFilter(project_ids=wanted.project_ids, start=wanted.start, end=wanted.end)
+    fetches = _fetches(period)
+    found = silent(list(fetches))
+    return Doubts(completeness(period), [(fetches[each], each.project_id, each.at) for each in found[:MOST_SILENT]])
+
+
+def _fetches(period: EventFilter) -> dict[Fetch, str]:
+    """The last fetch of each provider key, and of each client, within the period; and what to call it."""
+    keys = ProviderKey.objects.filter(archived_at=None, deleted_at=None, project__archived_at=None)
+    clients = Client.objects.filter(project__archived_at=None)
+    if period.project_ids is not None:
+        keys, clients = (found.filter(project_id__in=period.project_ids) for found in (keys, clients))
+    if period.start is not None:
+        keys, clients = keys.filter(last_used_at__gte=period.start), clients.filter(last_seen_at__gte=period.start)
+    if period.end is not None:
+        keys, clients = keys.filter(last_used_at__lt=period.end), clients.filter(last_seen_at__lt=period.end)
+    fetches = {
+        Fetch(key.project_id, key.last_used_at, provider_key_id=key.id, provider=key.provider): (
+            f"The key for {provider_label(key.provider)}"
+        )
+        for key in keys.exclude(last_used_at=None).order_by("-last_used_at")
+    }
+    named = clients.exclude(last_seen_at=None).order_by("-last_seen_at")
+    fetches |= {
+        Fetch(each.project_id, each.last_seen_at, client_name=each.name): f"The client {each.name}" for each in named
+    }
+    return fetches

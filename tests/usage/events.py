@@ -42,6 +42,7 @@ def add_event(
     else:
         event.price_status, event.price_reason, event.price_rule = price.status, price.reason, price.rule
         event.price_snapshot_id, event.price_lines = price.snapshot_id, msgspec.to_builtins(price.lines)
-        event.cost, event.currency, event.flags = price.cost, price.currency, list(price.flags)
+        event.cost, event.currency = price.cost, price.currency
+        event.flags = [*event.flags, *price.flags]
     event.save(force_insert=True)
     return event

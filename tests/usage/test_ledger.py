@@ -16,7 +16,9 @@ from apps.ledger.prices import Price
 from apps.ledger.standing import adjust, standings, store
 from apps.organizations.models import Membership, Organization
 from apps.pricing.meters import Meter
+from apps.projects.models import Client
 from apps.projects.services import archive_project, create_project, delete_project
+from apps.vault.models import ProviderKey
 from tenancy import tenant_scope
 from tests.cast import Member, Workspace
 from tests.usage.events import add_event
@@ -290,3 +292,45 @@ def test_another_organizations_calls_are_not_found(acme: Workspace, globex: Work
     assert theirs.get(acme.url(f"ledger/{event.id}/")).status_code == 404
     assert theirs.get(globex.url(f"ledger/{event.id}/")).status_code == 404
     assert rows_of(theirs.get(globex.url(f"ledger/?project={acme.project.id}"))) == []
+
+
+# --- How complete it is ---
+
+
+def test_a_ledger_without_doubts_says_so_in_a_line(acme: Workspace, browser: Browser) -> None:
+    with tenant_scope(acme.organization):
+        add_event(acme.project)
+    shown = text_of(browser.get(acme.url("ledger/")))
+    assert "Nothing seems to be missing" in shown
+    assert "how complete this is" not in shown
+
+
+def test_what_may_be_missing_or_wrong_is_named(acme: Workspace, browser: Browser) -> None:
+    key = acme.add_provider_key("openai", "sk-acme")
+    quiet = acme.add_provider_key("mistral", "sk-acme")
+    hours_ago = timezone.now() - timedelta(hours=3)
+    with tenant_scope(acme.organization):
+        ProviderKey.objects.filter(id__in=[key.id, quiet.id]).update(last_used_at=hours_ago)
+        Client.objects.create(project=acme.project, name="night-shift", last_seen_at=hours_ago)
+        counted = add_event(acme.project, provider_key_id=key.id, sequence_source="web-1", sequence_number=1)
+        add_event(acme.project, provider_key_id=key.id, sequence_source="web-1", sequence_number=4)
+        add_event(acme.project, at=timezone.now() - timedelta(hours=5))
+        add_event(acme.project, same_call_as=counted.event_id)
+        add_event(acme.project, flags=["clock_skew"])
+    shown = text_of(browser.get(acme.url("ledger/")))
+    for part in (
+        "5 things to know about how complete this is",
+        "The key for Mistral of production (production), fetched",
+        "The client night-shift of production (production), fetched",
+        "2 of web-1, production (production): numbers 2, 3",
+        "1 call begins in the future, or ends before it begins",
+        "1 came more than an hour after its call began",
+        "1 report left out because",
+    ):
+        assert part in shown, part
+    assert "The key for OpenAI of" not in shown
+    # Of a project that has none of it, none of it is told.
+    with tenant_scope(acme.organization):
+        other = create_project(name="Other")
+        add_event(other)
+    assert "Nothing seems to be missing" in text_of(browser.get(acme.url(f"ledger/?project={other.id}")))
