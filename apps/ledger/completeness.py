@@ -84,7 +84,7 @@ def completeness(wanted: EventFilter) -> Completeness:
                  WHERE a.project_id = ANY(%(projects)s::uuid[]) AND {bounds.sql}
                  ORDER BY a.event_id, a.revision DESC)
             SELECT count(*), count(*) FILTER (WHERE e.flags @> %(skewed)s::jsonb),
-                   count(*) FILTER (WHERE e.received_at - e.occurred_at > %(late)s),
+                   count(*) FILTER (WHERE e.received_at - e.occurred_at > make_interval(secs => %(late)s)),
                    count(*) FILTER (WHERE COALESCE(c.price_status, e.price_status) = %(duplicate)s
                                       AND COALESCE(c.price_reason, e.price_reason) = %(guessed)s),
                    count(*) FILTER (WHERE COALESCE(c.price_status, e.price_status) = %(unpriced)s)
@@ -96,14 +96,14 @@ def completeness(wanted: EventFilter) -> Completeness:
                 **bounds.values,
                 "projects": projects,
                 "skewed": f'["{Flag.CLOCK_SKEW.value}"]',
-                "late": LATE,
+                "late": LATE.total_seconds(),
                 "duplicate": PriceStatus.DUPLICATE.value,
                 "guessed": Rule.POSSIBLE_DUPLICATE.value,
                 "unpriced": PriceStatus.UNPRICED.value,
             },
         )
-        counts = cursor.fetchone()
-    return Completeness(*counts, gaps=_gaps(wanted, projects))
+        events, skewed, late, possible_duplicates, unpriced = cursor.fetchone()
+    return Completeness(events, skewed, late, possible_duplicates, unpriced, _gaps(wanted, projects))
 
 
 def _gaps(wanted: EventFilter, projects: Sequence[uuid.UUID]) -> list[Gap]:
@@ -186,14 +186,15 @@ def _keyless_providers(fetches: Sequence[Fetch]) -> Mapping[tuple[uuid.UUID, dat
             """
             SELECT f.project_id, f.at, array_agg(DISTINCT e.provider)
               FROM unnest(%(projects)s::uuid[], %(times)s::timestamptz[]) AS f (project_id, at)
-              JOIN ledger_usageevent e ON e.project_id = f.project_id AND e.occurred_at >= f.at - %(clocks)s
-               AND e.provider_key_id IS NULL
+              JOIN ledger_usageevent e
+                ON e.project_id = f.project_id AND e.provider_key_id IS NULL
+               AND e.occurred_at >= f.at - make_interval(secs => %(clocks)s)
              GROUP BY f.project_id, f.at
             """,
             {
                 "projects": [project_id for project_id, _ in asked],
                 "times": [at for _, at in asked],
-                "clocks": CLOCKS,
+                "clocks": CLOCKS.total_seconds(),
             },
         )
         return {(project, at): {canonical(each) for each in providers} for project, at, providers in cursor.fetchall()}

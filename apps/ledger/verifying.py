@@ -80,9 +80,9 @@ class _Sum:
             if ours != theirs:
                 yield f"{name}: the rows come to {ours}, the total is {theirs}"
         for currency in sorted(self.costs.keys() | found.costs.keys()):
-            ours, theirs = self.costs.get(currency, _NOTHING), found.costs.get(currency, _NOTHING)
-            if ours != theirs:
-                yield f"cost: the rows come to {exact(ours)} {currency}, the total is {exact(theirs)} {currency}"
+            cost, total = self.costs.get(currency, _NOTHING), found.costs.get(currency, _NOTHING)
+            if cost != total:
+                yield f"cost: the rows come to {exact(cost)} {currency}, the total is {exact(total)} {currency}"
 
 
 @dataclass(slots=True)

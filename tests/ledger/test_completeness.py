@@ -69,7 +69,11 @@ def test_rows_to_read_with_care_are_counted_as_they_stand_now(project: uuid.UUID
     facts.event(project, received_at=MAY + LATE)
     facts.event(project, received_at=MAY + LATE + MINUTE)
     facts.event(project, received_at=MAY, flags=["by_request_model", "clock_skew"])
-    guessed = {"price_status": "duplicate", "price_reason": "possible_duplicate", "same_call_as": uuid.uuid4()}
+    guessed: dict[str, Any] = {
+        "price_status": "duplicate",
+        "price_reason": "possible_duplicate",
+        "same_call_as": uuid.uuid4(),
+    }
     facts.event(project, received_at=MAY, **guessed)
     facts.detail(facts.event(project, received_at=MAY, **guessed), input=1, output=1)
     facts.event(project, received_at=MAY, **{**guessed, "price_reason": "same_response"})

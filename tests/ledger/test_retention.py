@@ -52,7 +52,7 @@ def test_what_is_too_old_goes_with_its_adjustments_and_the_trail_says_what_left(
     assert [entry.detail["last"] for entry in own] == sorted(entry.detail["last"] for entry in own)
     assert sum(entry.detail["events"] for entry in entries) == 30
     assert sum(entry.detail["adjustments"] for entry in entries) == before.adjustments - ends.adjustments
-    left = sum(Decimal(entry.detail["costs"].get("USD", "0")) for entry in entries)
+    left = sum(Decimal(entry.detail["costs"].get("USD", "0")) for entry in entries) or Decimal(0)
     assert exact(left) == exact(before.costs["USD"] - ends.costs["USD"])
 
 
