@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 
 from apps.directory.callers import authenticate_reporter
@@ -15,6 +16,7 @@ from apps.ledger.otlp import answers
 from apps.ledger.otlp.body import read_body as read_export
 from apps.ledger.otlp.decode import Decoded, decode
 from apps.ledger.outcomes import Outcome
+from apps.ledger.read_api import list_events
 from apps.ledger.services import ForeignProviderKeyError, store_usage_event, store_usage_events
 from apps.ledger.shapes import UsageEventBody, call_of
 from web.api import LeanView, TooLargeError, json_response, read_body
@@ -41,6 +43,9 @@ class UsageEventsView(LeanView):
         return json_response(
             {"id": event.id, "status": outcome.value}, status=201 if outcome is Outcome.STORED else 200
         )
+
+    def get(self, request: Request) -> HttpResponse:
+        return list_events(request._request)
 
 
 class UsageEventBatchView(LeanView):
@@ -82,6 +87,7 @@ class UsageEventBatchView(LeanView):
         return json_response({"results": results})
 
 
+@csrf_exempt  # exporters have a token and no cookies
 def export_traces(request: HttpRequest) -> HttpResponse:
     """POST /v1/traces — OTLP over HTTP. 200 when all of it is committed.
 
