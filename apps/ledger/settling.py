@@ -31,6 +31,9 @@ _DETAILS = (
     (Meter.INPUT, (Meter.CACHE_READ, Meter.CACHE_WRITE, Meter.CACHE_WRITE_1H, Meter.AUDIO_IN)),
     (Meter.OUTPUT, (Meter.REASONING, Meter.AUDIO_OUT)),
 )
+# How far the inner one may reach beyond the outer's time, for rule C: Logfire's report of a stream ends when it is
+# written, a little after the stream did.
+SLACK = timedelta(milliseconds=100)
 _ADDABLE = frozenset(meter for whole, parts in _DETAILS for meter in (whole, *parts))
 
 Meters = Mapping[Meter, int]
@@ -201,8 +204,8 @@ def _shares_response(report: Report, members: set[uuid.UUID], by_id: Mapping[uui
 
 
 def _join_lookalikes(groups: _Groups, above: Mapping[uuid.UUID, uuid.UUID]) -> None:
-    """Rule C, among reports that no other call is above: each within the shortest that holds it, and of one scope no
-    two within the same."""
+    """Rule C, among reports that no other call is above: each within the shortest that holds it, and each with at most
+    one of every other scope."""
     alike: dict[int, list[Report]] = {}
     for report in groups.reports.values():
         if report.fingerprint is not None and report.duration_ms is not None and report.event_id not in above:
@@ -214,8 +217,9 @@ def _join_lookalikes(groups: _Groups, above: Mapping[uuid.UUID, uuid.UUID]) -> N
         taken: set[tuple[uuid.UUID, str]] = set()
         for place, inner in enumerate(candidates):
             for outer in candidates[place + 1 :]:
-                if (outer.event_id, inner.scope) not in taken and _look_alike(inner, outer, groups):
-                    taken.add((outer.event_id, inner.scope))
+                pair = {(outer.event_id, inner.scope), (inner.event_id, outer.scope)}
+                if not pair & taken and _look_alike(inner, outer, groups):
+                    taken |= pair
                     groups.join(inner.event_id, outer.event_id)
                     break
 
@@ -223,7 +227,9 @@ def _join_lookalikes(groups: _Groups, above: Mapping[uuid.UUID, uuid.UUID]) -> N
 def _look_alike(inner: Report, outer: Report, groups: _Groups) -> bool:
     if inner.scope == outer.scope or not inner.models & outer.models:
         return False
-    if not (outer.started_at <= inner.started_at and inner.ended_at <= outer.ended_at):
+    if not (outer.started_at - SLACK <= inner.started_at <= outer.ended_at):
+        return False
+    if not (outer.started_at <= inner.ended_at <= outer.ended_at + SLACK):
         return False
     mine, theirs = groups.of(inner.event_id), groups.of(outer.event_id)
     responses = {_response(groups.reports[each]) for each in mine | theirs} - {None}
