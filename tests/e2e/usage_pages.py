@@ -49,6 +49,12 @@ def usage(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str
     owner.visit(f"{full}ingest-tokens/")
     owner.fill(name="evaluation runs")
     owner.press("Make the token")
-    owner.page.locator("[data-token]").wait_for()
-    owner.ground.canaries.add("ingest token", owner.page.locator("[data-token]").inner_text(), allowed={"received"})
+    shown_token(owner)
     yield owner, "token-made"
+
+
+def shown_token(person: Person) -> str:
+    """The one that the page shows this once. It goes to the browser and comes with reports, and is nowhere else."""
+    text = person.page.locator("[data-token]").inner_text()
+    person.ground.canaries.add("ingest token", text, allowed={"sent", "received"})
+    return text

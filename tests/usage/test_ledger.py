@@ -68,7 +68,7 @@ def test_a_row_and_its_totals(acme: Workspace, browser: Browser) -> None:
         "gpt-4o-mini OpenAI",
         "production (production) batch-3",
         "1,200 1,000 cached",
-        "4.2 s first after 87 ms",
+        "4.2 s first 87 ms",
         "$0.000285",
         "1 call unpriced",
         "Calls 3 1 failed",
