@@ -73,7 +73,10 @@ def test_a_server_that_hides_search_path_is_refused(db: None, monkeypatch: pytes
 
         info = type("Info", (), {"parameter_status": staticmethod(lambda _: None)})
 
-    assert list(checks.check_database(["default"])) == []
+    def serious() -> list[str | None]:
+        return [message.id for message in checks.check_database(["default"]) if message.is_serious()]
+
+    assert serious() == []
     real = connection
 
     class Connection:
@@ -83,4 +86,4 @@ def test_a_server_that_hides_search_path_is_refused(db: None, monkeypatch: pytes
             return getattr(real, name)
 
     monkeypatch.setattr("tenancy.checks.connection", Connection())
-    assert [message.id for message in checks.check_database(["default"])] == ["tenancy.E001"]
+    assert serious() == ["tenancy.E001"]
