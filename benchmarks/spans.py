@@ -6,10 +6,12 @@ until the last is committed. Only rows that stand in the ledger afterwards count
 
 import statistics
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from benchmarks.client import LoadGenerator
 from benchmarks.copying import LedgerTable
@@ -78,6 +80,9 @@ class Figures:
             "latency_ms": {"p50": round(statistics.median(self.p50s), 1)},
             "processor_us": {part: round(statistics.median(values), 1) for part, values in self.cpu.items()},
         }
+        if "copy" in self.cpu:
+            ours = sum(statistics.median(values) for part, values in self.cpu.items() if part != "copy")
+            data["processor_ratio"] = round(statistics.median(self.cpu["copy"]) / ours, 3)
         if self.load.target is not None:
             data |= {"target": self.load.target, "is_met": ratio.median >= self.load.target}
         return data
@@ -85,11 +90,13 @@ class Figures:
 
 @dataclass(slots=True)
 class RivalFigures:
-    """Another store's rounds: rows a second that stood in its database, and how many times as many ours were."""
+    """Another store's rounds: rows a second that stood in its database, how many times as many ours were, and the
+    milliseconds of processor time of its server for one."""
 
     name: str
     rates: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     stored: int = 0
     sent: int = 0
     memory: float = 0
@@ -100,6 +107,7 @@ class RivalFigures:
             "name": self.name,
             "per_second": _rounded(Spread.of(self.rates), 1),
             "times": _rounded(ratio, 1),
+            "processor_ms": round(statistics.median(self.cpu), 2),
             "target": RIVAL_TARGET,
             "is_met": ratio.median >= RIVAL_TARGET,
             "stored": self.stored,
@@ -113,7 +121,7 @@ def _rounded(spread: Spread, digits: int) -> dict[str, float]:
 
 
 class Ours:
-    """Our web server, and the rows of its ledger laid out for COPY."""
+    """Our web server and its ledger."""
 
     def __init__(self, stack: Stack, generator: LoadGenerator, table: LedgerTable) -> None:
         self._table = table
@@ -121,11 +129,12 @@ class Ours:
         self._headers = {"Authorization": f"Bearer {stack.tenants[0].token}"}
         web = start(stack, "web", stack.commands["web"], stack.port)
         self._meter = Meter(stack, generator, web, stack.port, connections=1)
-        self._laid_out: dict[Load, list[bytes]] = {}
+        # Between which ids the rows of a load's last stretch are.
+        self._last: dict[Load, tuple[UUID, UUID]] = {}
         self._rows = 0
 
     def serve(self, load: Load, figures: Figures) -> None:
-        """A stretch of load, every span of which has to stand in the ledger afterwards, priced, without its content."""
+        """A stretch of load, every span of which has to stand in the ledger afterwards, priced."""
         spans = load.spans(self._headers)
         since = self._table.now()
         self._meter.connect(load.connections)
@@ -136,20 +145,20 @@ class Ours:
         self._rows = rows
         if without := self._table.without_price(since, until):
             raise SystemExit(f"{load.name}: {without} rows have no price. These figures mean nothing.")
-        self._laid_out[load] = self._table.lay_out(since, until)
-        if any(CANARY.encode() in piece for piece in self._laid_out[load]):
-            raise SystemExit(f"{load.name}: content was stored.")
+        self._last[load] = since, until
         figures.rates.append(spans.spans / sample.seconds)
         figures.p50s.append(sample.p50)
         for part, milliseconds in cpu.items():
             figures.cpu.setdefault(part, []).append(1000 * milliseconds)
 
     def copy(self, load: Load, figures: Figures) -> None:
-        """COPY of what the last stretch of this load stored. Each is copied once: ids are unique."""
-        pieces = self._laid_out.pop(load)
-        before = self._postgres_seconds()
+        """COPY of what the last stretch of this load has stored, none of which may be content."""
+        pieces = self._table.lay_out(*self._last[load])
+        if any(CANARY.encode() in piece for piece in pieces):
+            raise SystemExit(f"{load.name}: content was stored.")
+        before = self._copying_seconds()
         seconds = self._table.copy(pieces)
-        spent = self._postgres_seconds() - before
+        spent = self._copying_seconds() - before
         rows = self._table.count()
         copied, self._rows = rows - self._rows, rows
         if copied != load.size * load.requests:
@@ -158,8 +167,9 @@ class Ours:
         if self._postgres is not None:
             figures.cpu.setdefault("copy", []).append(1e6 * spent / copied)
 
-    def _postgres_seconds(self) -> float:
-        return 0.0 if self._postgres is None else tree_seconds(self._postgres.pid)
+    def _copying_seconds(self) -> float:
+        """Processor time of PostgreSQL, and of this process, which hands it the rows."""
+        return time.process_time() + (0.0 if self._postgres is None else tree_seconds(self._postgres.pid))
 
 
 def measure(rounds: int, *, with_rivals: bool = True) -> dict[str, Any]:
@@ -182,7 +192,7 @@ def measure(rounds: int, *, with_rivals: bool = True) -> dict[str, Any]:
         for number in range(rounds):
             is_forward = number % 2 == 0
             for load in LOADS if is_forward else reversed(LOADS):
-                # Backwards, COPY comes first: of the rows that the round before has left.
+                # Backwards, COPY comes first, of the rows that the round before has left.
                 if is_forward:
                     ours.serve(load, figures[load])
                     ours.copy(load, figures[load])
@@ -191,13 +201,16 @@ def measure(rounds: int, *, with_rivals: bool = True) -> dict[str, Any]:
                     ours.serve(load, figures[load])
             for rival in rivals if is_forward else reversed(rivals):
                 one = beside[rival.rival.name]
-                spans = _for(rival, RIVAL_REQUESTS)
-                stored, seconds, _ = rival.measure(generator, spans, RIVAL_CONNECTIONS)
+                spans, spent = _for(rival, RIVAL_REQUESTS), tree_seconds(rival.program.main.pid)
+                stored, seconds = rival.measure(generator, spans, RIVAL_CONNECTIONS)
+                if not stored:
+                    raise SystemExit(f"{one.name} stored none of {spans.spans} spans.")
+                one.cpu.append(1000 * (tree_seconds(rival.program.main.pid) - spent) / stored)
                 one.sent += spans.spans
                 one.stored += stored
                 one.rates.append(stored / seconds)
                 one.ratios.append(figures[FULL].rates[-1] * seconds / stored)
-                one.memory = float(sum(process.memory_info().rss for process in rival.processes()))
+                one.memory = float(sum(process.memory_info().rss for process in rival.program.tree()))
             say(f"round {number + 1} of {rounds}")
         return {
             "server": stack.commands["web"],
