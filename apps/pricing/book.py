@@ -259,29 +259,30 @@ class Book:
         self.snapshot_id = snapshot_id
         self._lists = [_compiled(prices) for prices in lists]
         self._providers = {provider for rules in self._lists for provider in rules}
-        self._found: dict[tuple[str, str], _Answer] = {}
+        self._found: dict[tuple[str, str], Match] = {}
 
     def find(self, provider: str, model: str, request_model: str | None) -> Match:
         """The model that answered, or else the one asked for."""
-        found, routed, others = self._lookup(provider, model)
-        if isinstance(found, Found) or not request_model or request_model == model:
-            return Match(found, by_request=False, routed=routed, others=others)
-        asked, routed, others = self._lookup(provider, request_model)
-        if isinstance(asked, Found) or found is Miss.UNKNOWN_PROVIDER:
+        match = self._lookup(provider, model)
+        if not isinstance(match.found, Miss) or not request_model or request_model == model:
+            return match
+        asked = self._lookup(provider, request_model)
+        if isinstance(asked.found, Found) or match.found is Miss.UNKNOWN_PROVIDER:
             # Of two misses the one that knows more: a router's request names a vendor, its response may not.
-            return Match(asked, by_request=True, routed=routed, others=others)
-        return Match(found, by_request=False, routed=False)
+            return Match(asked.found, by_request=True, routed=asked.routed, others=asked.others)
+        return Match(match.found, by_request=False, routed=False)
 
-    def _lookup(self, provider: str, model: str) -> "_Answer":
+    def _lookup(self, provider: str, model: str) -> Match:
         remembered = self._found.get((provider, model))
         if remembered is not None:
             return remembered
-        answer = self._search(canonical(provider), model.strip().lower())
+        found, routed, others = self._search(canonical(provider), model.strip().lower())
+        match = Match(found, by_request=False, routed=routed, others=others)
         if len(provider) + len(model) <= self.LONGEST_NAME:
             if len(self._found) >= self.MEMORY:
                 self._found.clear()
-            self._found[provider, model] = answer
-        return answer
+            self._found[provider, model] = match
+        return match
 
     def _search(self, provider: str, model: str) -> "_Answer":
         """Canonical provider and lower-case model → what it is in the first list that has it, and in the others."""

@@ -116,6 +116,8 @@ def check_per(rate: Rate) -> int:
         raise AgreementError("Prices are in US dollars, like all list prices.")
     if not 0 < rate.per <= MOST_UNITS:
         raise AgreementError(f"A price is for at least 1 and at most {MOST_UNITS} units.")
+    if not 0 <= rate.minimum <= MOST_UNITS:
+        raise AgreementError(f"The least that is billed is 0 or more units, and at most {MOST_UNITS}.")
     return rate.per
 
 

@@ -9,7 +9,6 @@ zero, and no provider is guessed from a model's name.
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
@@ -88,8 +87,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     multiplier: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rating:
+class Rating(msgspec.Struct, frozen=True):
     """`cost`: numeric(24,12), rounded half up once; None when unpriced. `provider` and `model` name the prices.
 
     Lines of an unpriced call are those that do have a price. `rule` says whose prices: a Rule or "list:<source>", ""

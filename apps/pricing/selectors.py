@@ -184,7 +184,7 @@ def discounts(organization_id: uuid.UUID) -> "QuerySet[Discount]":
 
 def price_rows(ids: Iterable[int]) -> dict[int, Price]:
     """Price rows by id, for explanations, each with its snapshot. Ids of no row are left out."""
-    return Price.objects.select_related("snapshot").in_bulk(set(ids))
+    return Price.objects.select_related("snapshot").defer("snapshot__document").in_bulk(set(ids))
 
 
 def terms_version(organization_id: uuid.UUID) -> int:

@@ -316,6 +316,7 @@ def test_discounts_are_replaced_and_ended_by_date() -> None:
         {"prices": {Meter.INPUT: per_million("0.00000000001")}},
         {"prices": {Meter.INPUT: Rate(Decimal(1), 0)}},
         {"prices": {Meter.INPUT: Rate(Decimal(1), 1, currency="EUR")}},
+        {"prices": {Meter.INPUT: Rate(Decimal(1), 1, minimum=-1)}},
         {"note": ""},
         {"note": "x" * 201},
         {"start": datetime(2026, 1, 1)},  # noqa: DTZ001

@@ -31,7 +31,7 @@ ladders = st.dictionaries(st.sampled_from([0, 1, 1_000, 200_000, 10**9]), prices
 def rows_of(
     ladder_by_meter: Mapping[Meter, Mapping[int, Decimal]], pers: tuple[int, ...], model: str = "m"
 ) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for meter, ladder in ladder_by_meter.items():
         per = pers[len(rows) % len(pers)]
         for above, price in {0: Decimal(1), **ladder}.items():

@@ -55,7 +55,7 @@ def nothing_else(paper: PaperFeed, db: None, monkeypatch: pytest.MonkeyPatch) ->
         transaction.set_rollback(True)
 
 
-def model(name: str = "m", **prices: str) -> dict[str, Any]:
+def model(name: str = "m", **prices: Any) -> dict[str, Any]:
     return {"id": name, "prices": [entry({f"{key}_mtok": price for key, price in prices.items()})]}
 
 

@@ -51,7 +51,7 @@ class Wheel:
 def pinned(package: str, lock: Path = LOCK) -> str:
     """The version that the lock file names. Raises FeedError where it names none."""
     try:
-        versions = dict(_PINNED.findall(lock.read_text(encoding="utf-8")))
+        versions: dict[str, str] = dict(_PINNED.findall(lock.read_text(encoding="utf-8")))
     except OSError as error:
         raise FeedMissingError(f"{lock.name} can't be read: {error}.") from error
     if package not in versions:
