@@ -3,6 +3,7 @@
 A total is the sum over events that count plus the sum over adjustments, which are signed and bear the same measures.
 """
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models.functions import Now
 
@@ -146,6 +147,8 @@ class UsageEvent(Measured, TenantModel):
         ]
         indexes = [
             models.Index(fields=["project_id", "-occurred_at", "-id"], name="usage_event_by_time"),
+            # Rows lie in the order in which they came in, so a month is a few stretches of the table.
+            BrinIndex(fields=["occurred_at"], autosummarize=True, name="usage_event_period"),
             models.Index(fields=["response_id"], condition=~models.Q(response_id=""), name="usage_event_response"),
             models.Index(
                 fields=["fingerprint", "occurred_at"],

@@ -100,7 +100,7 @@ def months(repricing: Repricing) -> list[Month]:
 
 
 def preview(wanted: EventFilter, *, reason: str, author_id: uuid.UUID | None) -> Repricing:
-    """Works out what rating these events again would change. Some 10,000 events a second: where nobody can wait for
+    """Works out what rating these events again would change. Some 5,000 events a second: where nobody can wait for
     that, `request_preview`. Raises RepricingError for a reason that is none."""
     return work_out(_new(wanted, reason, author_id))
 

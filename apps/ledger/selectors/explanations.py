@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from django.db.models import Q
 
 from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEvent
 from apps.ledger.standing import Standing, standing_of, standings
@@ -203,7 +202,9 @@ def _counted_by(state: Standing) -> Standing | None:
 def _same_call(event: UsageEvent) -> list[Standing]:
     """The rows that name this one now. Each was said to at some time, by itself or by an adjustment."""
     named = {"project_id": event.project_id, "same_call_as": event.event_id}
-    adjusted = Adjustment.objects.filter(**named).values("event_id")
-    found = UsageEvent.objects.filter(Q(id__in=UsageEvent.objects.filter(**named).values("id")) | Q(id__in=adjusted))
+    # One list of ids first: with an "or" of two subqueries PostgreSQL would read the whole table.
+    by_itself = UsageEvent.objects.filter(**named).values_list("id")
+    ids = by_itself.union(Adjustment.objects.filter(**named).values_list("event_id"))
+    found = UsageEvent.objects.filter(id__in=[row_id for (row_id,) in ids])
     rows = standings(found.order_by("occurred_at", "id")[:MOST_SAME_CALL])
     return [row for row in rows if row.same_call_as == event.event_id]
