@@ -11,7 +11,16 @@ import pytest
 
 from tests.contract.emitting import Played, Watched, watched
 from tests.contract.fakes import FakeProvider, Relay
-from tests.contract.ledger import ANSWERED, ASKED, CLAUDE_ANSWERED, CLAUDE_ASKED, EMBEDDED_TEXT, Row
+from tests.contract.ledger import (
+    ANSWERED,
+    ASKED,
+    ASKED_UNCACHED,
+    CLAUDE_ANSWERED,
+    CLAUDE_ASKED,
+    DATED,
+    EMBEDDED_TEXT,
+    Row,
+)
 from tests.contract.running import Platform
 from tests.contract.scene import Tenant, new_tenant
 from tests.contract.scripted import CHAT, SAID, Script, ScriptedProvider
@@ -77,11 +86,14 @@ class Tells:
     response_streamed: Row = STREAMED
     embedded: Row = EMBEDDED_TEXT
     is_silent_when_cancelled: bool = False
-    # Of a failed call, where that is not what it names as the one that was asked for.
+    # The model of a failed call, and the one that was asked for, where those are others than in a chat's request.
     failed_model: str = ""
+    failed_request: str | None = None
 
     def failed(self, error: str) -> Row:
         row = self.asked.failed(self.error_type.format(error))
+        if self.failed_request is not None:
+            row = row.but(model=self.failed_request, request_model=self.failed_request)
         return row.but(model=self.failed_model or row.model)
 
 
@@ -93,6 +105,7 @@ def _unasked(row: Row, **changes: Any) -> Row:
 _UNREASONED = ASKED.without("reasoning", cost="0.000285")
 # Without an answer's id and dated name in it.
 _LOGGED = ASKED.but(model=CHAT)
+_SEMCONV = ASKED.without("cache_read", "reasoning", cost=ASKED_UNCACHED).but(request_model=DATED)
 OPENAI = {
     "official": Tells("openai.{}"),
     "openllmetry": Tells(
@@ -127,6 +140,18 @@ OPENAI = {
         # That an embedding used something stands among the outputs only.
         embedded=EMBEDDED_TEXT.silent(),
         is_silent_when_cancelled=True,
+    ),
+    # By OpenTelemetry's names, if asked to. It takes the model that answered for the one that was asked for.
+    "mlflow-semconv": Tells(
+        "{}",
+        asked=_SEMCONV,
+        answered=ANSWERED.but(request_model=DATED),
+        streamed=_SEMCONV,
+        responded=_SEMCONV,
+        response_streamed=_SEMCONV,
+        embedded=EMBEDDED_TEXT.silent(),
+        is_silent_when_cancelled=True,
+        failed_request=CHAT,
     ),
     "logfire": Tells("openai.{}", streamed=_LOGGED, response_streamed=_LOGGED),
 }
@@ -343,11 +368,26 @@ def test_an_agent_that_fails(application: Watched, script: Script, error: str) -
     check(played, call, requests=ERRORS[script][1], duplicates=duplicates, rule="within_call", failure=error)
 
 
+@pytest.mark.parametrize("application", [by("logfire,logfire-anthropic")], indirect=True)
+def test_messages_seen_by_logfire(application: Watched) -> None:
+    """It silences Anthropic's own span of a message. A stream's is in one trace with the span that opens it, and the
+    report of what it used, by the same numbers alone, in another."""
+    check(application.play("claude"), CLAUDE_ASKED, requests=1)
+    check(application.play("claude_stream"), CLAUDE_STREAMED, requests=1, duplicates=1, rule="possible_duplicate")
+    check(application.play("claude_tools"), CLAUDE_ASKED, CLAUDE_ANSWERED, requests=2)
+
+
 @pytest.mark.parametrize("application", [by("openinference,openinference-langchain")], indirect=True)
 def test_a_chain(application: Watched) -> None:
     """LangChain's spans and those of OpenAI's library below it have separate traces and no ids in common."""
     asked = _unasked(ASKED)
     check(application.play("chain"), asked, asked, requests=2, duplicates=2, rule="possible_duplicate")
+
+
+@pytest.mark.parametrize("application", [by("openinference,openinference-langchain")], indirect=True)
+def test_chains_at_once(application: Watched) -> None:
+    asked = _unasked(ASKED)
+    check(application.play("chains"), *[asked] * 3, requests=3, duplicates=3, rule="possible_duplicate")
 
 
 @pytest.mark.parametrize("application", [by("official,openinference")], indirect=True)

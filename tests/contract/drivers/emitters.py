@@ -87,6 +87,12 @@ def logfire() -> None:
     library.instrument_openai()
 
 
+def logfire_anthropic() -> None:
+    import logfire as library
+
+    library.instrument_anthropic()
+
+
 def langfuse() -> None:
     import langfuse as library
     import langfuse.openai  # the import is what instruments
@@ -105,12 +111,17 @@ def mlflow() -> None:
     flushes.append(lambda: library.tracing.provider.provider.get().force_flush())
 
 
+def mlflow_semconv() -> None:
+    os.environ["MLFLOW_ENABLE_OTEL_GENAI_SEMCONV"] = "true"
+    mlflow()
+
+
 def native() -> None:
     """Anthropic's library needs nothing but the application's tracing."""
 
 
 # These bring tracing of their own.
-OWN_TRACING = {"logfire": logfire, "langfuse": langfuse, "mlflow": mlflow}
+OWN_TRACING = {"logfire": logfire, "langfuse": langfuse, "mlflow": mlflow, "mlflow-semconv": mlflow_semconv}
 INSTRUMENTATIONS = {
     "official": official,
     "openllmetry": openllmetry,
@@ -119,6 +130,7 @@ INSTRUMENTATIONS = {
     "openinference-anthropic": openinference_anthropic,
     "openinference-langchain": openinference_langchain,
     "pydantic-ai": pydantic_ai,
+    "logfire-anthropic": logfire_anthropic,
     "native": native,
 }
 
@@ -287,20 +299,29 @@ def _agent(base: str, prompt: str) -> Any:
     return made
 
 
-def chain(base: str, prompt: str) -> None:
-    """A chain of LangChain with two calls."""
+def _ask(base: str) -> Any:
+    """A chain of LangChain with one call."""
     from langchain_core.output_parsers import StrOutputParser
     from langchain_core.prompts import ChatPromptTemplate
     from langchain_openai import ChatOpenAI
 
     model = ChatOpenAI(model=CHAT, base_url=f"{base}/v1", api_key=KEY)
-    ask = ChatPromptTemplate.from_template("Tell {what}") | model | StrOutputParser()
+    return ChatPromptTemplate.from_template("Tell {what}") | model | StrOutputParser()
+
+
+def chain(base: str, prompt: str) -> None:
+    ask = _ask(base)
     (ask | (lambda answer: {"what": f"again {answer}"}) | ask).invoke({"what": prompt})
+
+
+def chains(base: str, prompt: str) -> None:
+    """Three at once."""
+    _ask(base).batch([{"what": prompt}] * 3)
 
 
 SCENES = (
     *(chat, awaited, stream, stream_without_usage, cancelled, tools, responses, responses_stream, embeddings, again),
-    *(claude, claude_stream, claude_cancelled, claude_tools, agent, agent_stream, chain),
+    *(claude, claude_stream, claude_cancelled, claude_tools, agent, agent_stream, chain, chains),
 )
 
 
