@@ -59,8 +59,8 @@ class Row:
 
     def failed(self, error_type: str) -> "Row":
         """There was no answer, so the model is the one that was asked for."""
-        changes = {"status": "failed", "model": self.request_model, "ending": "error", "error_type": error_type}
-        return replace(self, meters={}, cost=None, **changes)
+        model = self.request_model
+        return replace(self, status="failed", model=model, meters={}, cost=None, ending="error", error_type=error_type)
 
 
 # By the list prices of 2024 and 2025, in dollars per million tokens. gpt-4o-mini: 0.15 in, 0.075 from the cache,

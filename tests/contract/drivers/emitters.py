@@ -1,4 +1,4 @@
-# mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator"
+# mypy: disable-error-code="import-not-found, import-untyped, attr-defined, untyped-decorator"
 """What applications do with OpenAI's and Anthropic's libraries, pydantic-ai and LangChain, watched by the emitters that
 EMITTERS names. Runs in the emitters' environment (answering.py); where spans go is in OpenTelemetry's own variables.
 

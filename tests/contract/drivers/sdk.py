@@ -1,4 +1,4 @@
-# mypy: disable-error-code="import-not-found, import-untyped"
+# mypy: disable-error-code="import-not-found, import-untyped, attr-defined"
 """What a program does with `any-llm-sdk`. Runs in the release's own environment (answering.py).
 
 A call is {"provider", "model", "prompt", "key", "api_base"}; its result is the text and the tokens the caller sees.
