@@ -15,7 +15,9 @@ from apps.vault.services import store_self_grant
 from tenancy import tenant_scope
 from tests.cast import Member, Workspace
 
-DETAILS = {"role", "recipient", "provider", "client"}
+DETAILS = {
+    "role", "recipient", "provider", "client", "token", "kept", "note", "percent", "reason", "events", "before",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("action", list(ACTIONS))
