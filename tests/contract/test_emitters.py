@@ -230,6 +230,17 @@ def test_a_call_that_fails(application: Watched, script: Script) -> None:
     check(application.play("chat", script), call, requests=requests, failure=error)
 
 
+@pytest.mark.parametrize(
+    ("application", "scene"), [by("logfire", "chat"), by("pydantic-ai", "agent")], indirect=["application"]
+)
+def test_what_an_emitter_thinks_it_cost(application: Watched, scene: str) -> None:
+    """It is kept beside what the platform computes, which it happens to agree with."""
+    rows = application.play(scene).found.rows
+    assert rows
+    for row in rows:
+        assert Decimal(row["reported_cost"]) == Decimal(row["cost"])
+
+
 # Anthropic's library tells everything itself, wherever an application has tracing. Beside it, an instrumentation's
 # span is the outer one of the same trace (OpenInference), or has a trace of its own (OpenLLMetry).
 CLAUDE_STREAMED = CLAUDE_ASKED.but(first_token=True)

@@ -116,6 +116,12 @@ def test_a_tool(program: Program) -> None:
     check(program.found(), PLAIN_CLAUDE, CLAUDE_ANSWERED)
 
 
+def test_a_response(program: Program) -> None:
+    """1.11.0 passes them through without a word."""
+    assert program.sdk.driver.ask("responses", call=program.openai()) == PLAIN.model
+    assert program.found().calls == ([] if program.sdk.release.version == "1.11.0" else [PLAIN])
+
+
 def test_a_stream_without_usage(program: Program) -> None:
     program.sdk.driver.ask("blocking_stream", call=program.openai(Script.SILENT))
     check(program.found(), PLAIN.but(first_token=True).silent())
@@ -183,6 +189,13 @@ def test_streams_in_an_application_with_tracing(application: Program) -> None:
 def test_a_tool_in_an_application_with_tracing(application: Program) -> None:
     application.sdk.driver.ask("tools", call=application.claude())
     check(application.found(), CLAUDE_ASKED, CLAUDE_ANSWERED, duplicates=2)
+
+
+def test_ten_calls_at_once_in_an_application_with_tracing(application: Program) -> None:
+    application.sdk.driver.ask("gather", calls=[application.openai() for _ in range(10)])
+    found = application.found()
+    assert found.duplicates == ["within_call"] * 10
+    assert sorted(found.calls, key=lambda call: call.first_token) == [ASKED] * 5 + [ASKED.but(first_token=True)] * 5
 
 
 def test_a_call_within_the_applications_own_span(application: Program) -> None:

@@ -143,6 +143,14 @@ def tools(call: dict[str, str]) -> str:
     return text
 
 
+def responses(call: dict[str, str]) -> str:
+    """By OpenAI's newer interface, which only some releases trace."""
+    options = _call(call)
+    [message] = options.pop("messages")
+    model = f"{options.pop('provider')}:{options.pop('model')}"
+    return str(any_llm.responses(model, input_data=message["content"], **options).model)
+
+
 def cancelled(call: dict[str, str]) -> None:
     """A stream whose reader has heard enough after the first piece."""
 
@@ -193,6 +201,7 @@ COMMANDS = {
     "call_again": call_again,
     "open_only": open_only,
     "tools": tools,
+    "responses": responses,
     "cancelled": cancelled,
     "within": within,
     "flush": flush,
