@@ -1,5 +1,6 @@
 """Re-pricing: nothing before it is asked for, only what differs, once, however often it dies; and all of it back."""
 
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -32,6 +33,7 @@ from apps.pricing.feeds.base import Rate
 from apps.pricing.meters import Meter
 from apps.pricing.selectors import forget_book, forget_terms
 from tenancy import tenant_scope
+from tenancy.roles import as_owner
 from tests.cast import Workspace
 from tests.ledger import facts
 from tests.ledger.facts import MAY
@@ -440,3 +442,50 @@ def test_the_task_runs_it_to_its_end(acme: Workspace, project: uuid.UUID, monkey
     tasks.run_repricing(str(made.pk), organization_id=str(acme.organization.id))
     made.refresh_from_db()
     assert (made.status, made.events_changed) == (Repricing.Status.DONE, 9)
+
+
+def test_two_workers_at_once_do_each_batch_once(
+    committed: tuple[Workspace, Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme, project, model = committed[0], uuid.uuid4(), "gpt-of-two-workers"
+    barrier = threading.Barrier(2)
+    failures: list[BaseException] = []
+
+    def work(repricing_id: uuid.UUID) -> None:
+        try:
+            with tenant_scope(acme.organization):
+                barrier.wait(timeout=60)
+                # A worker that finds the other at it goes away; the broker gives it the next one.
+                while Repricing.objects.get(pk=repricing_id).status == Repricing.Status.RUNNING:
+                    run(repricing_id, batches=1)
+        except BaseException as error:
+            failures.append(error)
+            raise
+        finally:
+            connection.close()
+
+    with tenant_scope(acme.organization):
+        rows = [facts.event(project, model=model) for _ in range(30)]
+        dollars(acme, "2", model=model)
+        repricings.fresh_prices()
+        made = previewed(project)
+        monkeypatch.setattr(repricings, "_send", lambda *_: None)
+        start(made)
+        try:
+            threads = [threading.Thread(target=work, args=[made.pk]) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(timeout=120)
+            assert failures == []
+            made.refresh_from_db()
+            assert (made.status, made.events_changed) == (Repricing.Status.DONE, 30)
+            assert [facts.standing(row).revision for row in rows] == [1] * 30
+            assert totals(of(project)).costs == {"USD": 30 * Decimal("0.000336")}
+        finally:
+            made.delete()
+            agreements.delete_terms(organization_id=acme.organization.id)
+            forget_terms()
+            with as_owner():
+                Adjustment.objects.filter(project_id=project).delete()
+                UsageEvent.objects.filter(project_id=project).delete()
