@@ -74,7 +74,8 @@ def ledger(request: MemberRequest) -> HttpResponse:
             "totals": sums,
             "doubts": doubts,
             "days": form.days,
-            "names": dict(form.projects),
+            "names": form.projects,
+            "projects": {project.id: project for project in selectors.projects()},
             "has_any": bool(page.rows) or bool(page_of_events(EventFilter(), limit=1).rows),
         }
         return render(request, "usage/ledger.html", context)

@@ -131,19 +131,22 @@ def _fetches(period: EventFilter) -> dict[Fetch, str]:
     keys = ProviderKey.objects.filter(archived_at=None, deleted_at=None, project__archived_at=None)
     clients = Client.objects.filter(project__archived_at=None)
     if period.project_ids is not None:
-        keys, clients = (found.filter(project_id__in=period.project_ids) for found in (keys, clients))
-    if period.start is not None:
-        keys, clients = keys.filter(last_used_at__gte=period.start), clients.filter(last_seen_at__gte=period.start)
-    if period.end is not None:
-        keys, clients = keys.filter(last_used_at__lt=period.end), clients.filter(last_seen_at__lt=period.end)
+        keys = keys.filter(project_id__in=period.project_ids)
+        clients = clients.filter(project_id__in=period.project_ids)
     fetches = {
         Fetch(key.project_id, key.last_used_at, provider_key_id=key.id, provider=key.provider): (
             f"The key for {provider_label(key.provider)}"
         )
-        for key in keys.exclude(last_used_at=None).order_by("-last_used_at")
+        for key in keys
+        if key.last_used_at is not None and _is_within(period, key.last_used_at)
     }
-    named = clients.exclude(last_seen_at=None).order_by("-last_seen_at")
     fetches |= {
-        Fetch(each.project_id, each.last_seen_at, client_name=each.name): f"The client {each.name}" for each in named
+        Fetch(each.project_id, each.last_seen_at, client_name=each.name): f"The client {each.name}"
+        for each in clients
+        if each.last_seen_at is not None and _is_within(period, each.last_seen_at)
     }
-    return fetches
+    return dict(sorted(fetches.items(), key=lambda pair: pair[0].at, reverse=True))
+
+
+def _is_within(period: EventFilter, at: datetime) -> bool:
+    return (period.start is None or period.start <= at) and (period.end is None or at < period.end)

@@ -66,7 +66,7 @@ def test_a_row_and_its_totals(acme: Workspace, browser: Browser) -> None:
     assert len(rows_of(answer)) == 4
     for part in (
         "gpt-4o-mini OpenAI",
-        "production (production) batch-3",
+        "production production · batch-3",
         "1,200 1,000 cached",
         "4.2 s first 87 ms",
         "$0.000285",
@@ -281,7 +281,7 @@ def test_calls_of_a_deleted_project_stay(acme: Workspace, alice: Member, browser
         event = add_event(gone)
         archive_project(project_id=gone.id, actor=alice.user)
         delete_project(project_id=gone.id, actor=alice.user)
-    assert "Gone (production), deleted" in text_of(browser.get(acme.url("ledger/")))
+    assert "Gone production, deleted" in text_of(browser.get(acme.url("ledger/")))
     assert browser.get(acme.url(f"ledger/{event.id}/")).status_code == 200
 
 
