@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection as Pipe
 from typing import Protocol, Self
 
 HOST = "127.0.0.1"
-SECONDS = 30.0
+SECONDS = 120.0
 BOTH = select.EPOLLIN | select.EPOLLOUT
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 

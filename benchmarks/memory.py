@@ -19,6 +19,7 @@ REQUESTS = 98
 WARM_UP = 200_000
 # What counts as flat: growth over the last half, as a share of the resident memory at its beginning.
 FLAT = 0.02
+MEASURES = ("rss", "uss", "pss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,6 @@ def measure() -> dict[str, Any]:
             "target": FLAT,
             "is_met": growth <= FLAT,
         }
-
-
-MEASURES = ("rss", "uss", "pss")
 
 
 def _slope(looks: list[Look], name: str) -> float:
