@@ -29,7 +29,7 @@ from apps.ledger.selectors.filters import EventFilter
 from apps.ledger.selectors.pages import events_after, stream
 from apps.ledger.snapshot import snapshot
 from apps.ledger.standing import Standing, adjust, lock_project, standing_of, standings, store
-from apps.pricing.selectors import current_book, forget_book, forget_terms, price_version
+from apps.pricing.selectors import current_book, forget_book, forget_terms, newest_snapshot_id, price_version
 from tenancy.scope import require_scope
 from web.errors import DomainError
 
@@ -425,9 +425,10 @@ def _price_version() -> str:
 
 
 def fresh_prices() -> str:
-    """Has this process rate by what is in the database now, and names it."""
-    forget_book()
-    forget_terms(_organization_id())
+    """Has this process rate by what is in the database now, and names it: if that is still its name afterwards, nothing
+    else was used."""
     version = _price_version()
-    current_book()
+    if current_book().snapshot_id != newest_snapshot_id():
+        forget_book()
+    forget_terms(_organization_id())
     return version

@@ -53,8 +53,6 @@ def project(acme: Workspace) -> Iterator[uuid.UUID]:
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repricings, "BATCH", 4)
-    # List prices stay what they are here, and loading them takes a moment.
-    monkeypatch.setattr(repricings, "forget_book", lambda: None)
 
 
 def dollars(workspace: Workspace, unit_price: str, model: str = "gpt-of-tomorrow") -> None:
