@@ -190,12 +190,16 @@ class _Column:
 _COLUMNS = [_Column(field) for field in msgspec.structs.fields(NewRow)]
 _NAMES = ", ".join(column.name for column in _COLUMNS)
 
+_RECORDS = f"""
+    SELECT {", ".join(column.value for column in _COLUMNS)}
+      FROM json_to_recordset($1) AS r ({", ".join(f"{column.name} {column.type}" for column in _COLUMNS)})
+"""
+
 # One round trip and one commit: of the rows whose key is live and whose provider key is their project's, store those
 # that are new. What is not returned was known or is refused.
-_STORE = Statement(f"""
+_STORE_ALLOWED = Statement(f"""
     WITH fresh AS MATERIALIZED (
-        SELECT {", ".join(column.value for column in _COLUMNS)}
-          FROM json_to_recordset($1) AS r ({", ".join(f"{column.name} {column.type}" for column in _COLUMNS)})
+        {_RECORDS}
           LEFT JOIN public.directory_projectkeyentry k
             ON k.project_id = r.project_id AND k.generation = r.key_generation
           LEFT JOIN public.organizations_organization o ON o.id = k.organization_id
@@ -205,6 +209,7 @@ _STORE = Statement(f"""
         ON CONFLICT (project_id, event_id) DO NOTHING
     RETURNING id
 """)
+_STORE = Statement(f"INSERT INTO {{tenant}}.ledger_usageevent ({_NAMES}) {_RECORDS}")
 
 
 def note_unpriced_models(rows: Iterable[NewRow]) -> None:
@@ -213,6 +218,15 @@ def note_unpriced_models(rows: Iterable[NewRow]) -> None:
         note_unpriced((row.provider, row.model, row.price_reason) for row in unpriced)
 
 
-def store_rows(rows: Sequence[NewRow]) -> set[str]:
+def store_allowed_rows(rows: Sequence[NewRow]) -> set[str]:
     """Stores rows of the current tenant in one statement; the ids of those that were new and allowed."""
-    return {str(row[0]) for row in _STORE.fetch_all(msgspec.json.encode(rows).decode())}
+    return {str(row[0]) for row in _STORE_ALLOWED.fetch_all(_json(rows))}
+
+
+def store_rows(rows: Sequence[NewRow]) -> None:
+    """Stores rows that are known to be new and allowed; a database error, and none of them, where one is not new."""
+    _STORE.fetch_all(_json(rows))
+
+
+def _json(rows: Sequence[NewRow]) -> str:
+    return msgspec.json.encode(rows).decode()

@@ -11,7 +11,7 @@ from apps.ledger.group_commit import GroupCommit, refuse_transaction
 from apps.ledger.ingestion import Batch, store_related
 from apps.ledger.outcomes import Outcome
 from apps.ledger.prices import price_of
-from apps.ledger.rows import NewRow, meters_of, note_unpriced_models, row_of, store_rows
+from apps.ledger.rows import NewRow, meters_of, note_unpriced_models, row_of, store_allowed_rows
 from tenancy import tenant_scope
 from tenancy.sql import Statement
 from web.errors import DomainError
@@ -39,7 +39,7 @@ _EXPLAIN = Statement(f"""
 
 def _commit(rows: Sequence[NewRow]) -> list[bool]:
     """Stores rows of the current tenant in one transaction; of each, whether it was new."""
-    stored = store_rows(rows)
+    stored = store_allowed_rows(rows)
     note_unpriced_models(rows)
     return [str(row.id) in stored for row in rows]
 
@@ -80,7 +80,7 @@ def store_usage_events(caller: Caller, calls: Sequence[Call]) -> Mapping[uuid.UU
         now = datetime.now(UTC)
         with tenant_scope(caller.tenant):
             rows = [_row(caller, call, now) for call in plain]
-            stored = store_rows(rows)
+            stored = store_allowed_rows(rows)
             note_unpriced_models(rows)
             outcomes |= {row.event_id: Outcome.STORED for row in rows if str(row.id) in stored}
             if refused := [call for call in plain if call.event_id not in outcomes]:

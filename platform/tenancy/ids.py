@@ -15,6 +15,17 @@ def uuid7() -> uuid.UUID:
     return _uuid7()
 
 
+_new, _set, _UNKNOWN = object.__new__, object.__setattr__, uuid.SafeUUID.unknown
+
+
+def uuid_of(data: bytes) -> uuid.UUID:
+    """`uuid.UUID(bytes=data)` for 16 bytes, in a third of the time: its own checks are for other arguments."""
+    made = _new(uuid.UUID)
+    _set(made, "int", int.from_bytes(data))
+    _set(made, "is_safe", _UNKNOWN)
+    return made
+
+
 def new_schema_name() -> str:
     """`t_` and 80 random bits in base32: says nothing of its owner, needs no quoting, never changes."""
     return "t_" + base64.b32encode(os.urandom(10)).decode().lower()

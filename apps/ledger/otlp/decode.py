@@ -20,6 +20,7 @@ from apps.ledger.emitters import FIRST_TOKEN_EVENTS, KEYS, RESOURCE_KEYS, SPAN_N
 from apps.ledger.emitters.base import Span
 from apps.ledger.emitters.values import ERROR_TYPE, NUMBER, Kind, Scalar, Value, clean
 from apps.ledger.otlp.body import UnsupportedMediaTypeError
+from tenancy.ids import uuid_of
 from web.api import MalformedError, TooLargeError
 
 PROTOBUF = "application/x-protobuf"
@@ -100,13 +101,8 @@ def _moment(nanoseconds: int) -> datetime | None:
     return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
-def _uuid(octets: bytes) -> uuid.UUID:
-    # A third faster than UUID(bytes=…), and needed three times a span.
-    return uuid.UUID(int=int.from_bytes(octets))
-
-
 def _event_id(trace_id: bytes, span_id: bytes) -> uuid.UUID:
-    return _uuid(trace_id[8:] + span_id)
+    return uuid_of(trace_id[8:] + span_id)
 
 
 def _check_ids(trace_id: bytes, span_id: bytes, parent_id: bytes) -> None:
@@ -242,7 +238,7 @@ def _protobuf_span(sent: trace_pb2.Span, scope: str, resource: Mapping[str, Valu
     name = sent.name
     span = Span(
         event_id=_event_id(trace_id, span_id),
-        trace_id=_uuid(trace_id),
+        trace_id=uuid_of(trace_id),
         parent_event_id=_event_id(trace_id, parent_id) if any(parent_id) else None,
         name=name if name in SPAN_NAMES else "",
         scope=scope,
@@ -401,7 +397,7 @@ def _json_span(raw: msgspec.Raw, scope: str, resource: Mapping[str, Value]) -> S
     attributes, bad_values = _read_json(sent.attributes or (), _ACCEPT)
     span = Span(
         event_id=_event_id(trace_id, span_id),
-        trace_id=_uuid(trace_id),
+        trace_id=uuid_of(trace_id),
         parent_event_id=_event_id(trace_id, parent_id) if any(parent_id) else None,
         name=sent.name if sent.name in SPAN_NAMES else "",
         scope=scope,
