@@ -93,6 +93,8 @@ class Fact(NamedTuple):
 
     label: str
     value: str | int | float | Decimal | datetime | None
+    # The ledger's filter that finds calls with the same.
+    filter: str = ""
 
 
 class Facts(NamedTuple):
@@ -116,9 +118,9 @@ def facts(event: UsageEvent, *, reporter: str, provider_key: str) -> list[Facts]
                 Fact("Error", event.error_type),
                 Fact("Began", event.occurred_at),
                 Fact("Provider key", provider_key),
-                Fact("Client", event.client_name),
-                Fact("Session", event.session),
-                Fact("User", event.user_label),
+                Fact("Client", event.client_name, "client"),
+                Fact("Session", event.session, "session"),
+                Fact("User", event.user_label, "user"),
             ],
         ),
         Facts(

@@ -236,6 +236,20 @@ def test_how_long_usage_is_kept(people: People, ground: Ground, team: Team) -> N
     days = "SELECT usage_retention_days FROM organizations_organization WHERE id = %s"
     assert ground.query(days, [team.organization_id]) == [(400,)]
 
+    # Who signed in long ago says who they are, and what they chose is done then.
+    data = owner.session.data
+    for record in data["account_authentication_methods"]:
+        record["at"] -= 86_400
+    owner.session.store(data)
+    owner.page.get_by_role("radio", name="For good").check()
+    owner.press("Change it")
+    confirm(owner, "Change it")
+    owner.page.wait_for_url("**/accounts/reauthenticate/**")
+    assert ground.query(days, [team.organization_id]) == [(400,)]
+    owner.prove_it()
+    owner.is_told("Calls are kept for good.")
+    assert ground.query(days, [team.organization_id]) == [(None,)]
+
 
 def test_axe_finds_nothing_serious(people: People, ground: Ground, axe: Callable[[Page], None]) -> None:
     faults = {}
