@@ -1,7 +1,7 @@
 """Events as CSV (RFC 4180): one row an event as it stands now, whose sums are the totals of the same filter."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Generator
 from io import StringIO
 
 from apps.ledger.columns import COLUMNS, Value, plain
@@ -15,7 +15,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  #
 _PIECE = 65_536
 
 
-def csv_of(wanted: EventFilter) -> Iterator[str]:
+def csv_of(wanted: EventFilter) -> Generator[str, None, None]:
     """The file in pieces, in constant memory, all of one state of the ledger.
 
     A header, then the columns of apps/ledger/columns.py, project by project, oldest first. What is unknown is empty.
@@ -25,7 +25,7 @@ def csv_of(wanted: EventFilter) -> Iterator[str]:
     return kept_in_scope(_pieces(wanted))
 
 
-def _pieces(wanted: EventFilter) -> Iterator[str]:
+def _pieces(wanted: EventFilter) -> Generator[str, None, None]:
     piece = StringIO()
     writer = csv.writer(piece)
     writer.writerow(COLUMNS)

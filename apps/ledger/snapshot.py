@@ -1,6 +1,6 @@
 """Reading one state of the ledger with many queries, also while a response is sent."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TypeVar
@@ -26,16 +26,19 @@ def snapshot() -> Iterator[None]:
         yield
 
 
-def kept_in_scope(items: Iterator[Item]) -> Iterator[Item]:
+def kept_in_scope(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     """`items`, made in the scope in which this is called: a response is sent after its view has left it.
 
-    The scope is not around the code that takes the items.
+    The scope is not around the code that takes the items. Closing it, as a client that goes away does, closes `items`.
     """
     context = copy_context()
 
-    def remaining() -> Iterator[Item]:
+    def remaining() -> Generator[Item, None, None]:
         done = object()
-        while (item := context.run(next, items, done)) is not done:
-            yield item  # type: ignore[misc]  # not `done`
+        try:
+            while (item := context.run(next, items, done)) is not done:
+                yield item  # type: ignore[misc]  # not `done`
+        finally:
+            context.run(items.close)
 
     return remaining()

@@ -109,6 +109,12 @@ def test_is_of_one_moment(committed: tuple[Workspace, Workspace], monkeypatch: p
         assert costs == ["0.00004545"] * 5
         assert totals(EventFilter(project_ids=(project,))).costs == {"USD": Decimal(35)}
         assert not connection.in_atomic_block
+        # A client that goes away leaves no transaction open.
+        abandoned = csv_of(EventFilter(project_ids=(project,)))
+        next(abandoned)
+        assert connection.in_atomic_block
+        abandoned.close()
+        assert not connection.in_atomic_block
         with as_owner():
             UsageEvent.objects.filter(project_id=project).delete()
 
