@@ -9,8 +9,9 @@ C. Two reports of different instrumentation scopes in the same process, the one 
    model and token counts, are taken for one call. A guess: it needs `service.instance.id`, and two different response
    ids refute it.
 
-The outermost report counts, with the details that only the others know (cached, reasoning and audio tokens, service
-tier): without them a cached prompt would cost its full price.
+Of a trace's reports the outermost counts, of several traces' the one that takes precedence (`Report.precedence`), with
+the details that only the others know (cached, reasoning and audio tokens, service tier): without them a cached prompt
+would cost its full price.
 
 Pure: the verdicts depend on the set of reports alone, so it does not matter in which order or in how many requests
 they arrive.
@@ -31,6 +32,7 @@ _DETAILS = (
     (Meter.INPUT, (Meter.CACHE_READ, Meter.CACHE_WRITE, Meter.CACHE_WRITE_1H, Meter.AUDIO_IN)),
     (Meter.OUTPUT, (Meter.REASONING, Meter.AUDIO_OUT)),
 )
+_FIRST = {"any-llm": 0, "anthropic": 1}
 # How far the inner one may reach beyond the outer's time, for rule C: Logfire's report of a stream ends when it is
 # written, a little after the stream did.
 SLACK = timedelta(milliseconds=100)
@@ -68,9 +70,10 @@ class Report(NamedTuple):
         return self.started_at + timedelta(milliseconds=self.duration_ms or 0)
 
     @property
-    def precedence(self) -> tuple[bool, datetime, uuid.UUID]:
-        """Of reports of one call the least counts: the SDK's, which knows the client; then the outermost."""
-        return self.source != "any-llm", self.started_at, self.event_id
+    def precedence(self) -> tuple[int, datetime, uuid.UUID]:
+        """Of reports of one call the least counts: the SDK's, which knows the client; then that of the provider's own
+        library, which sees the bill; then the outermost."""
+        return _FIRST.get(self.source, len(_FIRST)), self.started_at, self.event_id
 
 
 class Verdict(NamedTuple):
