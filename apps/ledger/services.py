@@ -40,7 +40,7 @@ _EXPLAIN = Statement(f"""
 def _commit(rows: Sequence[NewRow]) -> list[bool]:
     """Stores rows of the current tenant in one transaction; of each, whether it was new."""
     stored = store_allowed_rows(rows)
-    note_unpriced_models(rows)
+    note_unpriced_models(row for row in rows if str(row.id) in stored)
     return [str(row.id) in stored for row in rows]
 
 
@@ -81,7 +81,7 @@ def store_usage_events(caller: Caller, calls: Sequence[Call]) -> Mapping[uuid.UU
         with tenant_scope(caller.tenant):
             rows = [_row(caller, call, now) for call in plain]
             stored = store_allowed_rows(rows)
-            note_unpriced_models(rows)
+            note_unpriced_models(row for row in rows if str(row.id) in stored)
             outcomes |= {row.event_id: Outcome.STORED for row in rows if str(row.id) in stored}
             if refused := [call for call in plain if call.event_id not in outcomes]:
                 outcomes |= _explain(caller, refused)
