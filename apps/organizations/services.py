@@ -16,6 +16,7 @@ from apps.audit.services import record
 from apps.organizations.currencies import CURRENCIES
 from apps.organizations.models import Invitation, Membership, Organization
 from apps.organizations.zones import ZONES
+from apps.pricing.agreements import delete_terms
 from tenancy import NotOwnerError, provisioning, tenant_scope
 from tenancy.roles import as_owner
 from tenancy.tasks import fill_pool
@@ -171,6 +172,7 @@ def _delete_one() -> bool:
     provisioning.drop_schema(organization.schema_name)
     Membership.objects.filter(organization=organization).delete()
     Invitation.objects.filter(organization=organization).delete()
+    delete_terms(organization_id=organization.pk)
     # The row stays: keys in the directory refer to it, so that none of them is ever used again.
     Organization.objects.filter(pk=organization.pk).update(
         name="", status=Organization.Status.DELETED, delete_after=None, schema_version="", migration_error=""

@@ -1,6 +1,8 @@
 """Organizations: where one lands, settings, and their end."""
 
 from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -13,6 +15,8 @@ from apps.directory.models import ProjectKeyEntry
 from apps.organizations import services
 from apps.organizations.models import Invitation, Membership, Organization
 from apps.organizations.tasks import delete_due
+from apps.pricing.agreements import set_discount
+from apps.pricing.selectors import discounts
 from tenancy import tenant_scope
 from tenancy.migrating import migrate_tenants
 from tests.cast import Member, Workspace
@@ -136,6 +140,9 @@ def test_after_the_grace_everything_goes_but_a_nameless_row(
         token_digest=b"x" * 32,
         expires_at=timezone.now(),
     )
+    discount: dict[str, Any] = {"provider": "openai", "multiplier": Decimal("0.9"), "author_id": alice.user.id, "note": "A contract"}
+    for each in (acme, globex):
+        set_discount(organization_id=each.organization.id, **discount)
     with tenant_scope(acme.organization):
         services.request_deletion(organization=acme.organization, actor=alice.user)
     assert delete_due() == 0
@@ -148,6 +155,8 @@ def test_after_the_grace_everything_goes_but_a_nameless_row(
     assert (stored.status, stored.name, stored.schema_version) == (Organization.Status.DELETED, "", "")
     assert not Membership.objects.filter(organization=stored).exists()
     assert not Invitation.objects.filter(organization=stored).exists()
+    assert not discounts(stored.pk)
+    assert discounts(globex.organization.pk)
     # Its key can't be used again, by anybody.
     assert ProjectKeyEntry.objects.filter(organization=stored).exists()
     with pytest.raises(Http404):
