@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from apps.directory.ingest_tokens import MOST_TOKENS, IngestTokenError, live_tokens
-from apps.directory.models import IngestToken, ProjectKeyEntry
+from apps.directory.models import IngestToken
 from apps.organizations.access import MemberRequest, organization_view
 from apps.organizations.roles import HOLDERS_OF_ALL, Ability
 from apps.projects.models import Project
@@ -95,7 +95,6 @@ def _page(
         "origin": settings.SITE_URL,
         "shown": text or BLANK,
         "is_holder": _is_holder(request, project),
-        "project_has_key": ProjectKeyEntry.objects.filter(project_id=project.id).exists(),
         "destinations": DESTINATIONS,
         "emitters": EMITTERS,
     }
