@@ -17,8 +17,8 @@ SPANS = 1_000_000
 REQUESTS = 98
 # Until then threads, connections and caches fill.
 WARM_UP = 200_000
-# What counts as flat: growth over the last half, as a share of the resident memory. By the line through all looks of it,
-# because single ones differ by more than a hundredth.
+# What counts as flat: growth over the last half, as a share of the resident memory. By the line through all looks of
+# it, because single ones differ by more than a hundredth.
 FLAT = 0.02
 MEASURES = ("rss", "uss", "pss")
 

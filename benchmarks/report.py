@@ -70,12 +70,10 @@ def spans(data: dict[str, Any]) -> str:
             f"{load['per_second']['median']:,.0f}",
             f"{load['copy_per_second']['median']:,.0f}",
             _spread(load["ratio"]),
+            f"{load['processor_ratio']:.2f}" if "processor_ratio" in load else "-",
             _target(load),
             f"{load['latency_ms']['p50']:.0f}",
-            *(
-                f"{load['processor_us'][part]:.0f}" if part in load["processor_us"] else "-"
-                for part in (*PARTS, "copy")
-            ),
+            *(f"{load['processor_us'][part]:.0f}" if part in load["processor_us"] else "-" for part in parts),
         ]
         for load in data["loads"]
     ]
@@ -87,7 +85,7 @@ def spans(data: dict[str, Any]) -> str:
             [
                 one["name"],
                 f"{one['per_second']['median']:,.0f}",
-                "{median:,.0f} ({least:,.0f}-{most:,.0f})".format(**one["times"]),
+                f"{one['times']['median']:,.0f} ({one['times']['least']:,.0f}-{one['times']['most']:,.0f})",
                 f"{one['target']:.0f} {'met' if one['is_met'] else 'missed'}",
                 f"{one['stored']:,} of {one['sent']:,}",
                 f"{one['processor_ms']:.1f}",
