@@ -20,7 +20,6 @@ KINDS = {
     "client": "Clients",
     "usage": "Usage",
     "ingest_token": "Ingest tokens",
-    "usage": "Usage",
     "price": "Prices",
     "repricing": "Re-pricings",
 }

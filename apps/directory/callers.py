@@ -25,14 +25,20 @@ from tenancy.sql import Statement
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A project's key generation that a request has proven to hold, and the tenant it belongs to.
-
-    Of a request with a token for ingestion there is the token's id instead of a generation.
-    """
+    """A project's key generation that a request has proven to hold, and the tenant it belongs to."""
 
     project_id: uuid.UUID
-    generation: int | None
+    generation: int
     tenant: TenantRef
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Who reports a project's usage: with a generation of its key, or with an ingest token."""
+
+    project_id: uuid.UUID
+    tenant: TenantRef
+    generation: int | None = None
     ingest_token_id: uuid.UUID | None = None
 
 
@@ -70,24 +76,23 @@ _TOUCH_TOKEN = Statement("""
 """)
 
 
-def authenticate_reporter(request: HttpRequest) -> Caller:
+def authenticate_reporter(request: HttpRequest) -> Reporter:
     """The caller of an endpoint that takes usage: as `authenticate`, or by a token for ingestion, which no other
     endpoint takes. Whether that still counts is known when this returns.
     """
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token.startswith(INGEST_TOKEN_PREFIX):
-        return authenticate(request)
+        caller = authenticate(request)
+        return Reporter(caller.project_id, caller.tenant, generation=caller.generation)
     row = _FIND_TOKEN.fetch_one(digest_of(token))
     if row is None:
-        raise NotAuthenticatedError(
-            "This ingest token is unknown or was revoked. Make one on the project's page."
-        )
+        raise NotAuthenticatedError("This ingest token is unknown or was revoked. Make one on the project's page.")
     token_id, project_id, organization_id, schema_name, is_due = map(str, row)
     if is_due == "t":
         _TOUCH_TOKEN.fetch_all(token_id)
     tenant = TenantRef(uuid.UUID(organization_id), schema_name)
-    return Caller(uuid.UUID(project_id), None, tenant, uuid.UUID(token_id))
+    return Reporter(uuid.UUID(project_id), tenant, ingest_token_id=uuid.UUID(token_id))
 
 
 def _by_challenge(encoded_key: str, solution: str) -> Caller:

@@ -37,9 +37,9 @@ class UsageEventsView(LeanView):
     """
 
     def post(self, request: Request) -> HttpResponse:
-        caller = authenticate_reporter(request._request)
+        reporter = authenticate_reporter(request._request)
         event = read_body(request, UsageEventBody, limit=BODY_LIMIT)
-        outcome = store_usage_event(caller, call_of(event))
+        outcome = store_usage_event(reporter, call_of(event))
         return json_response(
             {"id": event.id, "status": outcome.value}, status=201 if outcome is Outcome.STORED else 200
         )
@@ -56,7 +56,7 @@ class UsageEventBatchView(LeanView):
     """
 
     def post(self, request: Request) -> HttpResponse:
-        caller = authenticate_reporter(request._request)
+        reporter = authenticate_reporter(request._request)
         events = read_body(request, list[msgspec.Raw], limit=BATCH_LIMIT)
         if len(events) > MOST_EVENTS:
             raise TooLargeError(f"A batch may have {MOST_EVENTS:,} events; it has {len(events):,}.")
@@ -77,7 +77,7 @@ class UsageEventBatchView(LeanView):
                     calls[call.event_id] = call
                     # To be replaced by what becomes of it; an id's second event stays a duplicate.
                     result["status"] = None
-        outcomes = store_usage_events(caller, list(calls.values()))
+        outcomes = store_usage_events(reporter, list(calls.values()))
         for result in results:
             if result["status"] is None:
                 outcome = outcomes[result["id"]]
@@ -98,9 +98,9 @@ def export_traces(request: HttpRequest) -> HttpResponse:
     try:
         if request.method != "POST":
             return answers.failure(content_type, 405, "Send spans by POST.", {"Allow": "POST"})
-        caller = authenticate_reporter(request)
+        reporter = authenticate_reporter(request)
         decoded = decode(read_export(request), content_type)
-        store_related(Batch(caller, *_read(decoded)))
+        store_related(Batch(reporter, *_read(decoded)))
     except DomainError as error:
         return answers.failure(content_type, error.status, error.detail, error.headers)
     except Exception:

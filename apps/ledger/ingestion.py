@@ -16,7 +16,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
-from apps.directory.callers import Caller, refuse_revoked
+from apps.directory.callers import Reporter, refuse_revoked
 from apps.directory.sql import LIVE_KEY
 from apps.ledger.calls import Call
 from apps.ledger.group_commit import GroupCommit, refuse_transaction
@@ -59,7 +59,7 @@ class SpanParent(NamedTuple):
 class Batch:
     """What one request reports."""
 
-    caller: Caller
+    reporter: Reporter
     calls: Sequence[Call]
     links: Sequence[SpanParent] = ()
 
@@ -75,15 +75,15 @@ class Stored:
 def store_related(batch: Batch) -> dict[uuid.UUID, Outcome]:
     """Stores the batch for good: when this returns, all of it is committed. Of each call, what became of it.
 
-    Raises NotAuthenticatedError when the caller's key was revoked: then nothing is stored.
+    Raises NotAuthenticatedError when the reporter's key was revoked: then nothing is stored.
     """
     refuse_transaction()
     outcomes: dict[uuid.UUID, Outcome] = {}
-    queue = f"{batch.caller.tenant.schema_name}/{batch.caller.project_id}"
-    with tenant_scope(batch.caller.tenant):
+    queue = f"{batch.reporter.tenant.schema_name}/{batch.reporter.project_id}"
+    with tenant_scope(batch.reporter.tenant):
         for start in range(0, max(len(batch.calls), len(batch.links), 1), MOST_CALLS):
             part = slice(start, start + MOST_CALLS)
-            stored = _group.store(queue, Batch(batch.caller, batch.calls[part], batch.links[part]))
+            stored = _group.store(queue, Batch(batch.reporter, batch.calls[part], batch.links[part]))
             if stored.is_revoked:
                 refuse_revoked()
             outcomes |= stored.outcomes
@@ -149,7 +149,7 @@ class _Context(NamedTuple):
 
 def _commit(batches: Sequence[Batch]) -> list[Stored]:
     """Stores batches of one project in one transaction."""
-    project_id = batches[0].caller.project_id
+    project_id = batches[0].reporter.project_id
     now = datetime.now(UTC)
     with transaction.atomic():
         context = _begin(project_id)
@@ -157,9 +157,9 @@ def _commit(batches: Sequence[Batch]) -> list[Stored]:
         fresh: dict[uuid.UUID, _New] = {}
         links: dict[uuid.UUID, uuid.UUID] = {}
         for batch in batches:
-            caller, answer = batch.caller, Stored()
+            reporter, answer = batch.reporter, Stored()
             answers.append(answer)
-            if context is None or (caller.ingest_token_id is None and caller.generation not in context.generations):
+            if context is None or (reporter.ingest_token_id is None and reporter.generation not in context.generations):
                 answer.is_revoked = True
                 continue
             for call in batch.calls:
@@ -169,7 +169,7 @@ def _commit(batches: Sequence[Batch]) -> list[Stored]:
                     answer.outcomes[call.event_id] = Outcome.DUPLICATE
                 else:
                     answer.outcomes[call.event_id] = Outcome.STORED
-                    fresh[call.event_id] = _New(caller, call, call.started_at or call.ended_at or now)
+                    fresh[call.event_id] = _New(reporter, call, call.started_at or call.ended_at or now)
             links.update(batch.links)
         if context is None or not (fresh or links):
             return answers
@@ -189,7 +189,7 @@ _group: GroupCommit[Batch, Stored] = GroupCommit(_commit, most=MOST_BATCHES)
 
 
 class _New(NamedTuple):
-    caller: Caller
+    reporter: Reporter
     call: Call
     occurred_at: datetime
 
@@ -334,28 +334,28 @@ def _settle(
     in_use = {provider: key for key, provider in context.provider_keys.items() if provider is not None}
     rows: list[NewRow] = []
     adjustments: list[Adjustment | None] = []
-    for event_id, (caller, call, occurred_at) in fresh.items():
+    for event_id, (reporter, call, occurred_at) in fresh.items():
         verdict = verdicts[event_id]
         if context.hides_labels:
-            call.session, call.user = (_hidden(caller.project_id, label) for label in (call.session, call.user))
+            call.session, call.user = (_hidden(reporter.project_id, label) for label in (call.session, call.user))
         reported = meters_of(call)
         price = duplicate_price(verdict.rule) if verdict.rule else price_of(call, reported, occurred_at)
         row = row_of(
-            caller,
+            reporter,
             call,
             price,
             occurred_at=occurred_at,
             now=now,
             same_call_as=verdict.same_call_as,
             # The SDK had its key from here; what other instrumentations called with is not known.
-            provider_key_id=in_use.get(call.provider) if call.source == "any-llm" and caller.generation else None,
+            provider_key_id=in_use.get(call.provider) if call.source == "any-llm" and reporter.generation else None,
         )
         rows.append(row)
         if verdict.rule is None and _says_more(verdict, reported, call.service_tier):
             event = UsageEvent(
                 id=row.id,
                 event_id=event_id,
-                project_id=caller.project_id,
+                project_id=reporter.project_id,
                 occurred_at=occurred_at,
                 provider=row.provider,
                 model=row.model,

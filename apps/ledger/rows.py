@@ -11,7 +11,7 @@ import msgspec
 from django.db import connection
 from msgspec.structs import FieldInfo
 
-from apps.directory.callers import Caller
+from apps.directory.callers import Reporter
 from apps.directory.sql import LIVE_KEY
 from apps.ledger.calls import Call
 from apps.ledger.models import METER_COLUMNS, PriceStatus, UsageEvent
@@ -100,7 +100,7 @@ class NewRow(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 def row_of(
-    caller: Caller,
+    reporter: Reporter,
     call: Call,
     price: Price,
     *,
@@ -118,12 +118,12 @@ def row_of(
     return NewRow(
         id=uuid7(),
         event_id=call.event_id,
-        project_id=caller.project_id,
+        project_id=reporter.project_id,
         source=call.source,
         occurred_at=occurred_at,
         price_status=price.status.value,
-        key_generation=caller.generation,
-        ingest_token_id=caller.ingest_token_id,
+        key_generation=reporter.generation,
+        ingest_token_id=reporter.ingest_token_id,
         provider_key_id=call.provider_key_id or provider_key_id,
         provider=call.provider,
         model=call.model or call.request_model,

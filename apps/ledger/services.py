@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from apps.directory.callers import Caller, refuse_revoked
+from apps.directory.callers import Reporter, refuse_revoked
 from apps.directory.sql import CALLER
 from apps.ledger.calls import Call
 from apps.ledger.group_commit import GroupCommit, refuse_transaction
@@ -31,7 +31,7 @@ class ForeignProviderKeyError(DomainError):
 # Of events that were not stored: whether the key still counts, and which of them are known.
 _EXPLAIN = Statement(f"""
     WITH {CALLER}
-    SELECT EXISTS (SELECT FROM caller) OR $2::integer IS NULL,
+    SELECT EXISTS (SELECT FROM reporter) OR $2::integer IS NULL,
            (SELECT coalesce(string_agg(e.event_id::text, ' '), '') FROM {{tenant}}.ledger_usageevent e
              WHERE e.event_id = ANY ($3::uuid[]) AND e.project_id = $1)
 """)
@@ -47,7 +47,7 @@ def _commit(rows: Sequence[NewRow]) -> list[bool]:
 _group = GroupCommit(_commit, most=MOST_ROWS)
 
 
-def store_usage_event(caller: Caller, call: Call) -> Outcome:
+def store_usage_event(reporter: Reporter, call: Call) -> Outcome:
     """Prices an event and stores it for good: when this returns, the row is committed.
 
     An id that the project has sent before changes nothing, whatever comes with it. Raises NotAuthenticatedError
@@ -55,42 +55,42 @@ def store_usage_event(caller: Caller, call: Call) -> Outcome:
     models and archived provider keys are no reason to refuse: the call has been made and paid.
     """
     if call.response_id:
-        outcome = store_related(Batch(caller, [call]))[call.event_id]
+        outcome = store_related(Batch(reporter, [call]))[call.event_id]
     else:
         refuse_transaction()
-        with tenant_scope(caller.tenant):
-            if _group.store(caller.tenant.schema_name, _row(caller, call, datetime.now(UTC))):
+        with tenant_scope(reporter.tenant):
+            if _group.store(reporter.tenant.schema_name, _row(reporter, call, datetime.now(UTC))):
                 return Outcome.STORED
-            outcome = _explain(caller, [call])[call.event_id]
+            outcome = _explain(reporter, [call])[call.event_id]
     if outcome is Outcome.FOREIGN_PROVIDER_KEY:
         raise ForeignProviderKeyError
     return outcome
 
 
-def store_usage_events(caller: Caller, calls: Sequence[Call]) -> Mapping[uuid.UUID, Outcome]:
+def store_usage_events(reporter: Reporter, calls: Sequence[Call]) -> Mapping[uuid.UUID, Outcome]:
     """As `store_usage_event`, for many in at most two transactions; what became of each, by its id.
 
     Ids are distinct. Raises NotAuthenticatedError, then nothing was stored.
     """
     outcomes: dict[uuid.UUID, Outcome] = {}
     if related := [call for call in calls if call.response_id]:
-        outcomes |= store_related(Batch(caller, related))
+        outcomes |= store_related(Batch(reporter, related))
     if plain := [call for call in calls if not call.response_id]:
         refuse_transaction()
         now = datetime.now(UTC)
-        with tenant_scope(caller.tenant):
-            rows = [_row(caller, call, now) for call in plain]
+        with tenant_scope(reporter.tenant):
+            rows = [_row(reporter, call, now) for call in plain]
             stored = store_allowed_rows(rows)
             note_unpriced_models(row for row in rows if str(row.id) in stored)
             outcomes |= {row.event_id: Outcome.STORED for row in rows if str(row.id) in stored}
             if refused := [call for call in plain if call.event_id not in outcomes]:
-                outcomes |= _explain(caller, refused)
+                outcomes |= _explain(reporter, refused)
     return outcomes
 
 
-def _explain(caller: Caller, calls: Sequence[Call]) -> dict[uuid.UUID, Outcome]:
+def _explain(reporter: Reporter, calls: Sequence[Call]) -> dict[uuid.UUID, Outcome]:
     ids = ",".join(str(call.event_id) for call in calls)
-    row = _EXPLAIN.fetch_one(caller.project_id, caller.generation, f"{{{ids}}}")
+    row = _EXPLAIN.fetch_one(reporter.project_id, reporter.generation, f"{{{ids}}}")
     assert row is not None  # an aggregate always has one
     counts, known = row
     if counts != "t":
@@ -101,7 +101,7 @@ def _explain(caller: Caller, calls: Sequence[Call]) -> dict[uuid.UUID, Outcome]:
     }
 
 
-def _row(caller: Caller, call: Call, now: datetime) -> NewRow:
+def _row(reporter: Reporter, call: Call, now: datetime) -> NewRow:
     occurred_at = call.started_at or now
     price = price_of(call, meters_of(call), occurred_at)
-    return row_of(caller, call, price, occurred_at=occurred_at, now=now)
+    return row_of(reporter, call, price, occurred_at=occurred_at, now=now)

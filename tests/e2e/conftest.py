@@ -83,7 +83,9 @@ def axe() -> Callable[[Page], None]:
         for theme in RULES:
             page.emulate_media(color_scheme=theme, reduced_motion="reduce")
             page.evaluate(SETTLED)
-            result = page.evaluate("(rules) => axe.run(document, {resultTypes: ['violations'], ...rules})", RULES[theme])
+            result = page.evaluate(
+                "(rules) => axe.run(document, {resultTypes: ['violations'], ...rules})", RULES[theme]
+            )
             found += [
                 f"{page.url} ({theme}): {rule['id']}: {node['target']} {node['failureSummary']}"
                 for rule in result["violations"]

@@ -14,7 +14,7 @@ from django.db.models import Count, Q, Sum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apps.directory.callers import Caller
+from apps.directory.callers import Reporter
 from apps.ledger import ingestion
 from apps.ledger.calls import Call, Ending
 from apps.ledger.ingestion import Batch, SpanParent, store_related
@@ -115,7 +115,7 @@ class Ledger:
         with tenant_scope(acme.organization):
             self.project_id = create_project(name=f"totals-{uuid.uuid4().hex[:8]}").id
         tenant = TenantRef(acme.organization.id, acme.organization.schema_name)
-        self.caller = Caller(self.project_id, None, tenant, uuid.uuid4())
+        self.reporter = Reporter(self.project_id, tenant, ingest_token_id=uuid.uuid4())
 
     def deliver(self, told: Sequence[Call | SpanParent], delivery: Delivery) -> None:
         for batch, crashes in zip(delivery.batches, delivery.crashes, strict=True):
@@ -125,8 +125,8 @@ class Ledger:
             if crashes:
                 # The last thing of the transaction: everything before it was done and must be gone.
                 with mock.patch.object(ingestion, "_store_links", side_effect=CrashError), pytest.raises(CrashError):
-                    store_related(Batch(self.caller, calls, links))
-            store_related(Batch(self.caller, calls, links))
+                    store_related(Batch(self.reporter, calls, links))
+            store_related(Batch(self.reporter, calls, links))
 
     def sums(self) -> dict[str, Any]:
         """As reports add up: events that count, and all adjustments."""

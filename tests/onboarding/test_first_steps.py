@@ -45,7 +45,7 @@ def add_call(organization: Organization, provider_key: ProviderKey, **fields: An
             project_id=provider_key.project_id,
             key_generation=1,
             provider_key_id=provider_key.id,
-            source=UsageEvent.Source.JSON,
+            source="json",
             occurred_at=timezone.now(),
             provider="openai",
             model="gpt-4o-mini-2024-07-18",

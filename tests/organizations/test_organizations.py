@@ -140,7 +140,12 @@ def test_after_the_grace_everything_goes_but_a_nameless_row(
         token_digest=b"x" * 32,
         expires_at=timezone.now(),
     )
-    discount: dict[str, Any] = {"provider": "openai", "multiplier": Decimal("0.9"), "author_id": alice.user.id, "note": "A contract"}
+    discount: dict[str, Any] = {
+        "provider": "openai",
+        "multiplier": Decimal("0.9"),
+        "author_id": alice.user.id,
+        "note": "A contract",
+    }
     for each in (acme, globex):
         set_discount(organization_id=each.organization.id, **discount)
     with tenant_scope(acme.organization):

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.audit.models import Entry
-from apps.ledger.models import UsageEvent
+from apps.ledger.models import PriceStatus, UsageEvent
 from apps.organizations.models import Membership
 from apps.projects.models import Project
 from apps.vault.models import Box, ProviderKey
@@ -326,12 +326,12 @@ def test_the_clients_that_used_it(acme: Workspace, page: Page) -> None:
                 project_id=acme.project.id,
                 key_generation=1,
                 provider_key_id=provider_key_id,
-                source=UsageEvent.Source.JSON,
+                source="json",
                 occurred_at=timezone.now(),
                 provider="openai",
                 model="gpt-4o-mini",
                 client_name=client_name,
-                price_status=UsageEvent.PriceStatus.UNPRICED,
+                price_status=PriceStatus.UNPRICED,
                 currency="USD",
             )
     assert [client["name"] for client in page.get(f"/{row['id']}/clients").json()["clients"]] == ["api", "nightly"]
