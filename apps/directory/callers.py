@@ -66,9 +66,7 @@ _FIND_TOKEN = Statement("""
     SELECT t.id, t.project_id, t.organization_id, o.schema_name,
            t.last_used_at IS NULL OR t.last_used_at < now() - interval '1 minute'
       FROM public.directory_ingesttoken t JOIN public.organizations_organization o ON o.id = t.organization_id
-     WHERE t.digest = $1::bytea AND t.revoked_at IS NULL AND o.status = 'ready'
-       AND NOT EXISTS (SELECT FROM public.directory_projectkeyentry k
-                        WHERE k.project_id = t.project_id AND k.is_suspended)
+     WHERE t.digest = $1::bytea AND t.revoked_at IS NULL AND NOT t.is_suspended AND o.status = 'ready'
 """)
 _TOUCH_TOKEN = Statement("""
     UPDATE public.directory_ingesttoken SET last_used_at = now()

@@ -79,6 +79,8 @@ class IngestToken(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     last_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
+    # The project is archived: the token doesn't count until it is restored.
+    is_suspended = models.BooleanField(default=False, db_default=False)
 
     def __str__(self) -> str:
         return f"{self.name} …{self.ending}"

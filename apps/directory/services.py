@@ -4,7 +4,7 @@ import uuid
 
 from django.db import IntegrityError, transaction
 
-from apps.directory.models import ProjectKeyEntry
+from apps.directory.models import IngestToken, ProjectKeyEntry
 from web.errors import DomainError
 
 
@@ -44,8 +44,10 @@ def lock_entries(project_id: uuid.UUID) -> list[ProjectKeyEntry]:
 
 
 def set_suspended(project_id: uuid.UUID, suspended: bool) -> None:
-    """Whether an archived project's keys are passed over. Their status and timers stay and run as they are."""
-    ProjectKeyEntry.objects.filter(project_id=project_id).update(is_suspended=suspended)
+    """Whether an archived project's keys and ingest tokens are passed over. Their status and timers stay and run as
+    they are."""
+    for model in (ProjectKeyEntry, IngestToken):
+        model._default_manager.filter(project_id=project_id).update(is_suspended=suspended)
 
 
 def retire_key(*, project_id: uuid.UUID, generation: int) -> bool:

@@ -25,7 +25,7 @@ from apps.ledger.models import PriceStatus, SpanLink, UsageEvent
 from apps.ledger.standing import Standing, standings
 from apps.pricing.models import UnpricedModel
 from apps.projects.models import Project
-from apps.projects.services import create_project
+from apps.projects.services import archive_project, create_project, restore_project
 from tenancy import tenant_scope
 from tests.cast import Sdk, Workspace
 
@@ -363,6 +363,16 @@ def test_an_ingest_token_writes_usage_and_nothing_else(exporter: Exporter) -> No
     ingest_tokens.revoke(project_id=exporter.project.id, token_id=token.id)
     assert exporter.post(export([chat()])).status_code == 401
     assert len(exporter.standings()) == 1
+
+
+def test_an_archived_projects_token_waits_until_it_is_restored(exporter: Exporter) -> None:
+    actor = exporter.workspace.owner.user
+    with tenant_scope(exporter.workspace.organization):
+        archive_project(project_id=exporter.project.id, actor=actor)
+    assert exporter.post(export([chat()])).status_code == 401
+    with tenant_scope(exporter.workspace.organization):
+        restore_project(project_id=exporter.project.id, actor=actor)
+    exporter.send(chat())
 
 
 # --- Which of several reports counts ---

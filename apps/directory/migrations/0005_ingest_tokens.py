@@ -26,6 +26,7 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("last_used_at", models.DateTimeField(null=True)),
                 ("revoked_at", models.DateTimeField(null=True)),
+                ("is_suspended", models.BooleanField(db_default=False, default=False)),
                 (
                     "organization",
                     models.ForeignKey(
