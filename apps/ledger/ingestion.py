@@ -1,9 +1,9 @@
 """Storing reports that may be about one call: spans, and events that name the provider's response.
 
-A project's reports are stored one batch after the other, under its lock, each in one transaction: look up what is known
-of the same calls, decide which report counts (settling.py), store the new rows, adjust the old ones. So there is no
-moment at which a call counts twice, in whatever order its reports come, and a crash leaves all of it or nothing.
-Batches that wait for the same project in one process share a transaction.
+Each call is read, priced and made a row by itself. Then a project's batches are stored one after the other, under its
+lock, each in one transaction: look up what is known of the same calls, decide which report counts (settling.py), store
+the new rows, adjust the old ones. So there is no moment at which a call counts twice, in whatever order its reports
+come, and a crash leaves all of it or nothing. Batches that wait for the same project in a process share a transaction.
 """
 
 import json
@@ -22,9 +22,9 @@ from apps.ledger.calls import Call
 from apps.ledger.group_commit import GroupCommit, refuse_transaction
 from apps.ledger.models import Adjustment, PriceStatus, UsageEvent
 from apps.ledger.outcomes import Outcome
-from apps.ledger.prices import Priceable, price_of
-from apps.ledger.rows import NewRow, meters_of, note_unpriced_models, row_of, store_rows
-from apps.ledger.settling import Meters, Report, Rule, Verdict, fingerprint, settle
+from apps.ledger.prices import Price, Priceable, price_of
+from apps.ledger.rows import NewRow, meters_of, note_unpriced_models, row_of, set_price, store_rows
+from apps.ledger.settling import Meters, Report, Rule, Verdict, settle
 from apps.ledger.standing import Standing, adjust, duplicate_price, reported_meters, standings, store
 from tenancy import tenant_scope
 from tenancy.ids import uuid7
@@ -65,6 +65,25 @@ class Batch:
 
 
 @dataclass(slots=True)
+class _New:
+    """A call, and what can be made of it before anything else is known."""
+
+    call: Call
+    report: Report
+    price: Price
+    row: NewRow
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """A batch on its way: all that needs no lock has been done."""
+
+    reporter: Reporter
+    new: Sequence[_New]
+    links: Sequence[SpanParent]
+
+
+@dataclass(slots=True)
 class Stored:
     """What became of a batch: of each call by its event id, or why none of it was taken."""
 
@@ -83,11 +102,37 @@ def store_related(batch: Batch) -> dict[uuid.UUID, Outcome]:
     with tenant_scope(batch.reporter.tenant):
         for start in range(0, max(len(batch.calls), len(batch.links), 1), MOST_CALLS):
             part = slice(start, start + MOST_CALLS)
-            stored = _group.store(queue, Batch(batch.reporter, batch.calls[part], batch.links[part]))
+            now = datetime.now(UTC)
+            new = [_prepare(batch.reporter, call, now) for call in batch.calls[part]]
+            stored = _group.store(queue, _Prepared(batch.reporter, new, batch.links[part]))
             if stored.is_revoked:
                 refuse_revoked()
             outcomes |= stored.outcomes
     return outcomes
+
+
+def _prepare(reporter: Reporter, call: Call, now: datetime) -> _New:
+    """The call's row as it is if no other report is about it, which is so of nearly all. Outside the lock, since most
+    of the work is here."""
+    occurred_at = call.started_at or call.ended_at or now
+    meters = meters_of(call)
+    price = price_of(call, meters, occurred_at)
+    row = row_of(reporter, call, price, meters, occurred_at=occurred_at, now=now)
+    report = Report(
+        call.event_id,
+        call.parent_event_id,
+        call.source,
+        call.scope,
+        call.provider,
+        frozenset(filter(None, (call.model, call.request_model))),
+        call.response_id,
+        row.fingerprint,
+        occurred_at,
+        call.total_duration_ms,
+        meters,
+        call.service_tier,
+    )
+    return _New(call, report, price, row)
 
 
 # Waits for the project's lock. What it sees beside is as of before the wait: enough for keys and settings, which are
@@ -147,10 +192,9 @@ class _Context(NamedTuple):
     provider_keys: Mapping[uuid.UUID, str | None]
 
 
-def _commit(batches: Sequence[Batch]) -> list[Stored]:
+def _commit(batches: Sequence[_Prepared]) -> list[Stored]:
     """Stores batches of one project in one transaction."""
     project_id = batches[0].reporter.project_id
-    now = datetime.now(UTC)
     with transaction.atomic():
         context = _begin(project_id)
         answers: list[Stored] = []
@@ -162,14 +206,15 @@ def _commit(batches: Sequence[Batch]) -> list[Stored]:
             if context is None or (reporter.ingest_token_id is None and reporter.generation not in context.generations):
                 answer.is_revoked = True
                 continue
-            for call in batch.calls:
-                if call.provider_key_id is not None and call.provider_key_id not in context.provider_keys:
-                    answer.outcomes[call.event_id] = Outcome.FOREIGN_PROVIDER_KEY
-                elif call.event_id in fresh:
-                    answer.outcomes[call.event_id] = Outcome.DUPLICATE
+            for new in batch.new:
+                event_id = new.call.event_id
+                if new.call.provider_key_id is not None and new.call.provider_key_id not in context.provider_keys:
+                    answer.outcomes[event_id] = Outcome.FOREIGN_PROVIDER_KEY
+                elif event_id in fresh:
+                    answer.outcomes[event_id] = Outcome.DUPLICATE
                 else:
-                    answer.outcomes[call.event_id] = Outcome.STORED
-                    fresh[call.event_id] = _New(reporter, call, call.started_at or call.ended_at or now)
+                    answer.outcomes[event_id] = Outcome.STORED
+                    fresh[event_id] = new
             links.update(batch.links)
         if context is None or not (fresh or links):
             return answers
@@ -179,37 +224,13 @@ def _commit(batches: Sequence[Batch]) -> list[Stored]:
             for answer in answers:
                 if answer.outcomes.get(event_id) is Outcome.STORED:
                     answer.outcomes[event_id] = Outcome.DUPLICATE
-        rows = _settle(context, fresh, known, parents, now)
+        _settle(context, fresh, known, parents)
         _store_links(project_id, links)
-    note_unpriced_models(rows)
+    note_unpriced_models(new.row for new in fresh.values())
     return answers
 
 
-_group: GroupCommit[Batch, Stored] = GroupCommit(_commit, most=MOST_BATCHES)
-
-
-class _New(NamedTuple):
-    reporter: Reporter
-    call: Call
-    occurred_at: datetime
-
-    def report(self) -> Report:
-        call = self.call
-        meters = meters_of(call)
-        return Report(
-            call.event_id,
-            call.parent_event_id,
-            call.source,
-            call.scope,
-            call.provider,
-            frozenset(filter(None, (call.model, call.request_model))),
-            call.response_id,
-            fingerprint(call.instance, meters),
-            self.occurred_at,
-            call.total_duration_ms,
-            meters,
-            call.service_tier,
-        )
+_group: GroupCommit[_Prepared, Stored] = GroupCommit(_commit, most=MOST_BATCHES)
 
 
 def _report_of(event: UsageEvent) -> Report:
@@ -246,7 +267,7 @@ def _related(
     known: dict[uuid.UUID, Standing] = {}
     parents = dict(links)
     asked = _Keys()
-    wanted = _Keys.of(new.report() for new in fresh.values())
+    wanted = _Keys.of(new.report for new in fresh.values())
     wanted.traces |= {_trace(event_id) for event_id in links}
     for _ in range(MOST_LOOKS):
         wanted -= asked
@@ -326,51 +347,47 @@ def _settle(
     fresh: Mapping[uuid.UUID, _New],
     known: Mapping[uuid.UUID, Standing],
     parents: Mapping[uuid.UUID, uuid.UUID],
-    now: datetime,
-) -> list[NewRow]:
-    """Stores the new rows as they count, and adjusts those that count otherwise now. The new rows."""
-    reports = [new.report() for new in fresh.values()] + [_report_of(standing.event) for standing in known.values()]
+) -> None:
+    """Stores the new rows as they count, and adjusts those that count otherwise now."""
+    reports = [new.report for new in fresh.values()] + [_report_of(standing.event) for standing in known.values()]
     verdicts = settle(reports, parents)
     in_use = {provider: key for key, provider in context.provider_keys.items() if provider is not None}
-    rows: list[NewRow] = []
     adjustments: list[Adjustment | None] = []
-    for event_id, (reporter, call, occurred_at) in fresh.items():
-        verdict = verdicts[event_id]
+    for event_id, new in fresh.items():
+        row, verdict = new.row, verdicts[event_id]
         if context.hides_labels:
-            call.session, call.user = (_hidden(reporter.project_id, label) for label in (call.session, call.user))
-        reported = meters_of(call)
-        price = duplicate_price(verdict.rule) if verdict.rule else price_of(call, reported, occurred_at)
-        row = row_of(
-            reporter,
-            call,
-            price,
-            occurred_at=occurred_at,
-            now=now,
-            same_call_as=verdict.same_call_as,
+            row.session, row.user_label = (_hidden(row.project_id, label) for label in (row.session, row.user_label))
+        if row.source == "any-llm" and row.key_generation and row.provider_key_id is None:
             # The SDK had its key from here; what other instrumentations called with is not known.
-            provider_key_id=in_use.get(call.provider) if call.source == "any-llm" and reporter.generation else None,
-        )
-        rows.append(row)
-        if verdict.rule is None and _says_more(verdict, reported, call.service_tier):
-            event = UsageEvent(
-                id=row.id,
-                event_id=event_id,
-                project_id=reporter.project_id,
-                occurred_at=occurred_at,
-                provider=row.provider,
-                model=row.model,
-                request_model=row.request_model,
-                operation=row.operation,
-                is_batch=row.is_batch,
-                ending=row.ending,
-                total_duration_ms=row.total_duration_ms,
-            )
-            adjustments.append(_towards(verdict, Standing(event, 0, price, None, reported, call.service_tier)))
-    store_rows(rows)
+            row.provider_key_id = in_use.get(row.provider)
+        if verdict.rule is not None:
+            set_price(row, duplicate_price(verdict.rule), instead_of=new.price)
+            row.same_call_as = verdict.same_call_as
+        elif _says_more(verdict, new.report.meters, row.service_tier):
+            adjustments.append(_towards(verdict, _standing_of(new)))
+    store_rows([new.row for new in fresh.values()])
     for event_id, standing in known.items():
         adjustments.append(_towards(verdicts[event_id], standing))
     store(adjustments)
-    return rows
+
+
+def _standing_of(new: _New) -> Standing:
+    """What a row that is about to be stored counts for by itself."""
+    row = new.row
+    event = UsageEvent(
+        id=row.id,
+        event_id=row.event_id,
+        project_id=row.project_id,
+        occurred_at=row.occurred_at,
+        provider=row.provider,
+        model=row.model,
+        request_model=row.request_model,
+        operation=row.operation,
+        is_batch=row.is_batch,
+        ending=row.ending,
+        total_duration_ms=row.total_duration_ms,
+    )
+    return Standing(event, 0, new.price, None, new.report.meters, row.service_tier)
 
 
 def _towards(verdict: Verdict, standing: Standing) -> Adjustment | None:

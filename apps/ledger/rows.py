@@ -1,7 +1,7 @@
 """A call as a row of the ledger, and the statement that stores rows."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -103,14 +103,15 @@ def row_of(
     reporter: Reporter,
     call: Call,
     price: Price,
+    meters: Mapping[Meter, int],
     *,
     occurred_at: datetime,
     now: datetime,
-    same_call_as: uuid.UUID | None = None,
-    provider_key_id: uuid.UUID | None = None,
 ) -> NewRow:
-    """The call's row. Its columns are what was reported; `price` is what it counts for on arrival."""
-    flags = list(price.flags)
+    """The call's row. Its columns are what was reported; `price` is what it counts for on arrival, `meters` are those
+    of `meters_of`."""
+    quantities: dict[str, Any] = {METER_COLUMNS[meter]: quantity for meter, quantity in meters.items()}
+    flags: list[str] = list(price.flags)
     if occurred_at > now + SKEW or (call.started_at and call.ended_at and call.ended_at < call.started_at):
         flags.append(Flag.CLOCK_SKEW)
     if call.started_at is None:
@@ -124,7 +125,7 @@ def row_of(
         price_status=price.status.value,
         key_generation=reporter.generation,
         ingest_token_id=reporter.ingest_token_id,
-        provider_key_id=call.provider_key_id or provider_key_id,
+        provider_key_id=call.provider_key_id,
         provider=call.provider,
         model=call.model or call.request_model,
         request_model=call.request_model,
@@ -152,16 +153,27 @@ def row_of(
         currency=price.currency,
         reported_cost=_text(call.reported_cost),
         flags=flags,
-        same_call_as=same_call_as,
         trace_id=call.trace_id,
         parent_event_id=call.parent_event_id,
         response_id=call.response_id,
         scope=call.scope,
-        fingerprint=fingerprint(call.instance, call.meters),
+        fingerprint=fingerprint(call.instance, meters),
         sequence_source=call.sequence_source,
         sequence_number=call.sequence_number,
-        **{METER_COLUMNS[meter]: quantity for meter, quantity in meters_of(call).items()},
+        **quantities,
     )
+
+
+def set_price(row: NewRow, price: Price, *, instead_of: Price) -> None:
+    """What the row counts for on arrival, after all."""
+    row.price_status = price.status.value
+    row.price_reason = price.reason
+    row.price_rule = price.rule
+    row.price_snapshot_id = price.snapshot_id
+    row.price_lines = price.lines
+    row.cost = _text(price.cost)
+    row.currency = price.currency
+    row.flags = [*price.flags, *(flag for flag in row.flags if flag not in instead_of.flags)]
 
 
 def meters_of(call: Call) -> dict[Meter, int]:

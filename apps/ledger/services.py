@@ -103,5 +103,5 @@ def _explain(reporter: Reporter, calls: Sequence[Call]) -> dict[uuid.UUID, Outco
 
 def _row(reporter: Reporter, call: Call, now: datetime) -> NewRow:
     occurred_at = call.started_at or now
-    price = price_of(call, meters_of(call), occurred_at)
-    return row_of(reporter, call, price, occurred_at=occurred_at, now=now)
+    meters = meters_of(call)
+    return row_of(reporter, call, price_of(call, meters, occurred_at), meters, occurred_at=occurred_at, now=now)

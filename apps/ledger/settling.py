@@ -163,7 +163,7 @@ def _calls_above(
 ) -> dict[uuid.UUID, uuid.UUID]:
     """Rule A: the nearest call above each report that has one. Free of cycles, whatever the links say."""
     above: dict[uuid.UUID, uuid.UUID] = {}
-    for event_id in sorted(by_id):
+    for event_id in sorted(each for each, report in by_id.items() if report.parent_event_id is not None):
         place = by_id[event_id].parent_event_id
         passed = {event_id}
         while place is not None and place not in passed:

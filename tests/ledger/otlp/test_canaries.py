@@ -145,13 +145,13 @@ def test_attributes_that_are_no_scalars(scope: str, wrap: Any) -> None:
     check(request(span({**values, **CALLS}, name=name), scope=scope))
 
 
-@pytest.mark.parametrize("scope", SCOPES)
-def test_every_other_place(scope: str) -> None:
-    attributes = dict.fromkeys([*KEYS, *RESOURCE_KEYS, *NAMES], CANARY)
+def everywhere(scope: str, canary: str) -> ExportTraceServiceRequest:
+    """A call of this scope with the canary in all attributes that may hold content, and wherever else text can stand."""
+    attributes = dict.fromkeys([*KEYS, *RESOURCE_KEYS, *NAMES], canary)
     made = span(
-        CALLS,
-        name="llm.request" if scope == "any-llm" else f"chat {CANARY}",
-        trace_state=f"vendor={CANARY}",
+        {**dict.fromkeys(NAMES, canary), **CALLS},
+        name="llm.request" if scope == "any-llm" else f"chat {canary}",
+        trace_state=f"vendor={canary}",
         events=[
             event(name, 1, **{key.replace(".", "__"): value for key, value in attributes.items()})
             for name in (
@@ -161,23 +161,28 @@ def test_every_other_place(scope: str) -> None:
                 "gen_ai.choice",
                 "gen_ai.user.message",
                 "gen_ai.client.inference.operation.details",
-                CANARY,
+                canary,
             )
         ],
     )
     for one in made.events:
         # A class's name is kept, as long as it is one.
-        one.attributes.append(key_values({"exception.type": f"{CANARY} said hello"})[0])
+        one.attributes.append(key_values({"exception.type": f"{canary} said hello"})[0])
     made.status.CopyFrom(ERROR)
-    made.status.message = CANARY
-    made.links.add(trace_id=b"1" * 16, span_id=b"2" * 8, trace_state=CANARY, attributes=key_values(attributes))
-    whole = request(made, scope=scope, resource=dict.fromkeys([*KEYS, *NAMES], CANARY))
-    whole.resource_spans[0].schema_url = CANARY
+    made.status.message = canary
+    made.links.add(trace_id=b"1" * 16, span_id=b"2" * 8, trace_state=canary, attributes=key_values(attributes))
+    whole = request(made, scope=scope, resource=dict.fromkeys([*KEYS, *NAMES], canary))
+    whole.resource_spans[0].schema_url = canary
     scoped = whole.resource_spans[0].scope_spans[0]
-    scoped.schema_url = CANARY
-    scoped.scope.version = CANARY
+    scoped.schema_url = canary
+    scoped.scope.version = canary
     scoped.scope.attributes.extend(key_values(attributes))
-    check(whole)
+    return whole
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_every_other_place(scope: str) -> None:
+    check(everywhere(scope, CANARY))
 
 
 @pytest.mark.parametrize("scope", SCOPES)
