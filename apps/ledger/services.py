@@ -31,7 +31,7 @@ class ForeignProviderKeyError(DomainError):
 # Of events that were not stored: whether the key still counts, and which of them are known.
 _EXPLAIN = Statement(f"""
     WITH {CALLER}
-    SELECT EXISTS (SELECT FROM reporter) OR $2::integer IS NULL,
+    SELECT EXISTS (SELECT FROM caller) OR $2::integer IS NULL,
            (SELECT coalesce(string_agg(e.event_id::text, ' '), '') FROM {{tenant}}.ledger_usageevent e
              WHERE e.event_id = ANY ($3::uuid[]) AND e.project_id = $1)
 """)
