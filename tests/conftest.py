@@ -2,10 +2,11 @@
 rolled back, unless it asks for `committed`."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import suppress
 
 import pytest
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
+from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker, Settings
 
 from apps.pricing.services import import_all
@@ -21,24 +22,20 @@ def plain_static_files(settings: Settings) -> None:
 
 
 @pytest.fixture(scope="session")
-def owner(django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker) -> Iterator[ExitStack]:
-    """The session begins as the database's owner, until this is closed. (By then the database has its name of xdist.)"""
-    with ExitStack() as stack:
-        with django_db_blocker.unblock():
-            stack.enter_context(as_owner())
-        yield stack
-
-
-@pytest.fixture(scope="session")
-def django_db_setup(owner: ExitStack, django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+def django_db_setup(
+    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
     """The test database, made by the owner; what is in it is used as the runtime role. Spare schemas are what sign-ups
     take, which gives them back in the end."""
-    with django_db_blocker.unblock():
+    with django_db_blocker.unblock(), as_owner():
+        made = setup_databases(verbosity=0, interactive=False)
         fill_pool()
-        owner.close()
     yield
     with django_db_blocker.unblock():
         connections.close_all()
+        # A thread that a test left may still be connected. The server is thrown away anyway.
+        with suppress(DatabaseError):
+            teardown_databases(made, verbosity=0)
 
 
 @pytest.fixture(scope="session")

@@ -165,7 +165,7 @@ class Project:
         expect(self.page.get_by_role("heading", level=2, name=text, exact=True)).to_be_visible()
 
     def sees_message(self, text: str) -> None:
-        expect(self.page.get_by_text(text)).to_be_visible()
+        self.person.is_told(text)
 
 
 def make_project(person: Person, organization_id: str, name: str, environment: str = "Production") -> Project:
