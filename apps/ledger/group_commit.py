@@ -40,11 +40,21 @@ class _Waiting(Generic[Row, Result]):
 
 
 class GroupCommit(Generic[Row, Result]):
-    """`commit(rows)` stores at most `most` rows of a queue in one transaction and says of each what became of it."""
+    """`commit(rows)` stores rows of a queue in one transaction and says of each what became of it.
 
-    def __init__(self, commit: Callable[[Sequence[Row]], Sequence[Result]], *, most: int) -> None:
+    `most` is how much goes in one transaction, by `weight`; a row that is heavier goes alone.
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Row]], Sequence[Result]],
+        *,
+        most: int,
+        weight: Callable[[Row], int] = lambda _: 1,
+    ) -> None:
         self._commit = commit
         self._most = most
+        self._weight = weight
         self._lock = Lock()
         # A queue has an entry while one of its threads is storing.
         self._queues: dict[str, list[_Waiting[Row, Result]]] = {}
@@ -71,8 +81,9 @@ class GroupCommit(Generic[Row, Result]):
         """Stores this thread's row and all that are waiting, then hands over to the next thread in the queue."""
         with self._lock:
             queue = self._queues[name]
-            batch = [mine, *queue[: self._most - 1]]
-            del queue[: self._most - 1]
+            batch, room = [mine], self._most - self._weight(mine.row)
+            while queue and (room := room - self._weight(queue[0].row)) >= 0:
+                batch.append(queue.pop(0))
         try:
             self._settle(batch)
         finally:

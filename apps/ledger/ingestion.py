@@ -30,9 +30,8 @@ from tenancy import tenant_scope
 from tenancy.ids import uuid7
 from tenancy.sql import Statement
 
-# Calls a transaction takes at most, and batches that share one.
-MOST_CALLS = 2_048
-MOST_BATCHES = 64
+# Calls a transaction takes at most. More would save nothing, and have everybody wait for it with nothing to do.
+MOST_CALLS = 1_024
 # How far apart two reports may begin that rule C takes for one call: it bounds a search, no call is longer.
 LONGEST_CALL = timedelta(hours=1)
 # Reports lead to further reports of the same calls. Real ones end at the first or second look.
@@ -230,7 +229,9 @@ def _commit(batches: Sequence[_Prepared]) -> list[Stored]:
     return answers
 
 
-_group: GroupCommit[_Prepared, Stored] = GroupCommit(_commit, most=MOST_BATCHES)
+_group: GroupCommit[_Prepared, Stored] = GroupCommit(
+    _commit, most=MOST_CALLS, weight=lambda batch: len(batch.new) + len(batch.links)
+)
 
 
 def _report_of(event: UsageEvent) -> Report:
