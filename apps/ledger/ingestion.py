@@ -23,7 +23,7 @@ from apps.ledger.group_commit import GroupCommit, refuse_transaction
 from apps.ledger.models import Adjustment, PriceStatus, UsageEvent
 from apps.ledger.outcomes import Outcome
 from apps.ledger.prices import Price, Priceable, price_of
-from apps.ledger.rows import NewRow, meters_of, note_unpriced_models, row_of, set_price, store_rows
+from apps.ledger.rows import NewRow, encoded, meters_of, note_unpriced_models, row_of, set_price, store_rows
 from apps.ledger.settling import Meters, Report, Rule, Verdict, settle
 from apps.ledger.standing import Standing, adjust, duplicate_price, reported_meters, standings, store
 from tenancy import tenant_scope
@@ -65,12 +65,12 @@ class Batch:
 
 @dataclass(slots=True)
 class _New:
-    """A call, and what can be made of it before anything else is known."""
+    """A call, and what can be made of it before anything else is known. `encoded` is the row as it is stored."""
 
-    call: Call
     report: Report
     price: Price
     row: NewRow
+    encoded: bytes
 
 
 @dataclass(slots=True)
@@ -96,23 +96,35 @@ def store_related(batch: Batch) -> dict[uuid.UUID, Outcome]:
     Raises NotAuthenticatedError when the reporter's key was revoked: then nothing is stored.
     """
     refuse_transaction()
+    reporter = batch.reporter
     outcomes: dict[uuid.UUID, Outcome] = {}
-    queue = f"{batch.reporter.tenant.schema_name}/{batch.reporter.project_id}"
-    with tenant_scope(batch.reporter.tenant):
+    queue = f"{reporter.tenant.schema_name}/{reporter.project_id}"
+    with tenant_scope(reporter.tenant):
+        context = _context_of(reporter.project_id)
         for start in range(0, max(len(batch.calls), len(batch.links), 1), MOST_CALLS):
             part = slice(start, start + MOST_CALLS)
             now = datetime.now(UTC)
-            new = [_prepare(batch.reporter, call, now) for call in batch.calls[part]]
-            stored = _group.store(queue, _Prepared(batch.reporter, new, batch.links[part]))
+            new = []
+            for call in batch.calls[part]:
+                if call.provider_key_id is None or call.provider_key_id in context.provider_keys:
+                    new.append(_prepare(reporter, call, context, now))
+                else:
+                    outcomes[call.event_id] = Outcome.FOREIGN_PROVIDER_KEY
+            stored = _group.store(queue, _Prepared(reporter, new, batch.links[part]))
             if stored.is_revoked:
                 refuse_revoked()
             outcomes |= stored.outcomes
     return outcomes
 
 
-def _prepare(reporter: Reporter, call: Call, now: datetime) -> _New:
+def _prepare(reporter: Reporter, call: Call, context: "_Context", now: datetime) -> _New:
     """The call's row as it is if no other report is about it, which is so of nearly all. Outside the lock, since most
     of the work is here."""
+    if context.hides_labels:
+        call.session, call.user = (_hidden(reporter.project_id, label) for label in (call.session, call.user))
+    if call.source == "any-llm" and reporter.generation is not None:
+        # The SDK had its key from here; what other instrumentations called with is not known.
+        call.provider_key_id = call.provider_key_id or context.in_use.get(call.provider)
     occurred_at = call.started_at or call.ended_at or now
     meters = meters_of(call)
     price = price_of(call, meters, occurred_at)
@@ -131,21 +143,23 @@ def _prepare(reporter: Reporter, call: Call, now: datetime) -> _New:
         meters,
         call.service_tier,
     )
-    return _New(call, report, price, row)
+    return _New(report, price, row, encoded(row))
 
 
-# Waits for the project's lock. What it sees beside is as of before the wait: enough for keys and settings, which are
-# no part of what the lock protects.
-_BEGIN = Statement(f"""
+_CONTEXT = Statement("""
     SELECT p.hides_labels,
-           (SELECT coalesce(json_agg(k.generation), '[]') FROM public.directory_projectkeyentry k
+           (SELECT coalesce(json_object_agg(v.id, CASE WHEN v.archived_at IS NULL THEN v.provider END), '{}')
+              FROM {tenant}.vault_providerkey v WHERE v.project_id = p.id)
+      FROM {tenant}.projects_project p
+     WHERE p.id = $1
+""")
+
+# Waits for the project's lock. Which keys count it sees as of before the wait.
+_BEGIN = Statement(f"""
+    SELECT (SELECT coalesce(json_agg(k.generation), '[]') FROM public.directory_projectkeyentry k
               JOIN public.organizations_organization o ON o.id = k.organization_id
-             WHERE k.project_id = p.id AND {LIVE_KEY}),
-           (SELECT coalesce(json_object_agg(v.id, CASE WHEN v.archived_at IS NULL THEN v.provider END), '{{}}')
-              FROM {{tenant}}.vault_providerkey v WHERE v.project_id = p.id)
-      FROM (SELECT pg_advisory_xact_lock(hashtextextended('ledger:' || $1, 0))) waited,
-           {{tenant}}.projects_project p
-     WHERE p.id = $1::uuid
+             WHERE k.project_id = $1::uuid AND {LIVE_KEY})
+      FROM (SELECT pg_advisory_xact_lock(hashtextextended('ledger:' || $1, 0))) waited
 """)
 
 # Events and links of the same traces, responses and fingerprints. A plan that was made while the tables were small is
@@ -183,39 +197,37 @@ _STORE_LINKS = Statement("""
 
 
 class _Context(NamedTuple):
-    """What the project's row and keys say."""
+    """What the project's row and provider keys say."""
 
     hides_labels: bool
-    generations: frozenset[int]
-    # Of all its provider keys, the provider where the key is in use.
-    provider_keys: Mapping[uuid.UUID, str | None]
+    provider_keys: frozenset[uuid.UUID]
+    # Of each provider the key that is not archived.
+    in_use: Mapping[str, uuid.UUID]
 
 
 def _commit(batches: Sequence[_Prepared]) -> list[Stored]:
     """Stores batches of one project in one transaction."""
     project_id = batches[0].reporter.project_id
     with transaction.atomic():
-        context = _begin(project_id)
+        generations = _begin(project_id)
         answers: list[Stored] = []
         fresh: dict[uuid.UUID, _New] = {}
         links: dict[uuid.UUID, uuid.UUID] = {}
         for batch in batches:
             reporter, answer = batch.reporter, Stored()
             answers.append(answer)
-            if context is None or (reporter.ingest_token_id is None and reporter.generation not in context.generations):
+            if reporter.ingest_token_id is None and reporter.generation not in generations:
                 answer.is_revoked = True
                 continue
             for new in batch.new:
-                event_id = new.call.event_id
-                if new.call.provider_key_id is not None and new.call.provider_key_id not in context.provider_keys:
-                    answer.outcomes[event_id] = Outcome.FOREIGN_PROVIDER_KEY
-                elif event_id in fresh:
+                event_id = new.report.event_id
+                if event_id in fresh:
                     answer.outcomes[event_id] = Outcome.DUPLICATE
                 else:
                     answer.outcomes[event_id] = Outcome.STORED
                     fresh[event_id] = new
             links.update(batch.links)
-        if context is None or not (fresh or links):
+        if not (fresh or links):
             return answers
         known, parents = _related(project_id, fresh, links)
         for event_id in known.keys() & fresh.keys():
@@ -223,7 +235,7 @@ def _commit(batches: Sequence[_Prepared]) -> list[Stored]:
             for answer in answers:
                 if answer.outcomes.get(event_id) is Outcome.STORED:
                     answer.outcomes[event_id] = Outcome.DUPLICATE
-        _settle(context, fresh, known, parents)
+        _settle(fresh, known, parents)
         _store_links(project_id, links)
     note_unpriced_models(new.row for new in fresh.values())
     return answers
@@ -251,14 +263,21 @@ def _report_of(event: UsageEvent) -> Report:
     )
 
 
-def _begin(project_id: uuid.UUID) -> _Context | None:
-    """Takes the project's lock. None for a project that is gone."""
-    row = _BEGIN.fetch_one(project_id)
+def _context_of(project_id: uuid.UUID) -> _Context:
+    """Raises NotAuthenticatedError for a project that is gone."""
+    row = _CONTEXT.fetch_one(project_id)
     if row is None:
-        return None
-    hides_labels, generations, provider_keys = map(str, row)
-    keys = {uuid.UUID(key): provider for key, provider in json.loads(provider_keys).items()}
-    return _Context(hides_labels == "t", frozenset(json.loads(generations)), keys)
+        refuse_revoked()
+    keys = {uuid.UUID(key): provider for key, provider in json.loads(str(row[1])).items()}
+    in_use = {provider: key for key, provider in keys.items() if provider is not None}
+    return _Context(row[0] == "t", frozenset(keys), in_use)
+
+
+def _begin(project_id: uuid.UUID) -> frozenset[int]:
+    """Takes the project's lock. The generations of its key that count."""
+    row = _BEGIN.fetch_one(project_id)
+    assert row is not None  # a row without conditions
+    return frozenset(json.loads(str(row[0])))
 
 
 def _related(
@@ -344,29 +363,21 @@ def _array(items: Iterable[str]) -> str:
 
 
 def _settle(
-    context: _Context,
-    fresh: Mapping[uuid.UUID, _New],
-    known: Mapping[uuid.UUID, Standing],
-    parents: Mapping[uuid.UUID, uuid.UUID],
+    fresh: Mapping[uuid.UUID, _New], known: Mapping[uuid.UUID, Standing], parents: Mapping[uuid.UUID, uuid.UUID]
 ) -> None:
     """Stores the new rows as they count, and adjusts those that count otherwise now."""
     reports = [new.report for new in fresh.values()] + [_report_of(standing.event) for standing in known.values()]
     verdicts = settle(reports, parents)
-    in_use = {provider: key for key, provider in context.provider_keys.items() if provider is not None}
     adjustments: list[Adjustment | None] = []
     for event_id, new in fresh.items():
-        row, verdict = new.row, verdicts[event_id]
-        if context.hides_labels:
-            row.session, row.user_label = (_hidden(row.project_id, label) for label in (row.session, row.user_label))
-        if row.source == "any-llm" and row.key_generation and row.provider_key_id is None:
-            # The SDK had its key from here; what other instrumentations called with is not known.
-            row.provider_key_id = in_use.get(row.provider)
+        verdict = verdicts[event_id]
         if verdict.rule is not None:
-            set_price(row, duplicate_price(verdict.rule), instead_of=new.price)
-            row.same_call_as = verdict.same_call_as
-        elif _says_more(verdict, new.report.meters, row.service_tier):
+            set_price(new.row, duplicate_price(verdict.rule), instead_of=new.price)
+            new.row.same_call_as = verdict.same_call_as
+            new.encoded = encoded(new.row)
+        elif verdict.meters is not new.report.meters and _says_more(verdict, new.report.meters, new.row.service_tier):
             adjustments.append(_towards(verdict, _standing_of(new)))
-    store_rows([new.row for new in fresh.values()])
+    store_rows([new.encoded for new in fresh.values()])
     for event_id, standing in known.items():
         adjustments.append(_towards(verdicts[event_id], standing))
     store(adjustments)

@@ -97,6 +97,12 @@ def fingerprint(instance: str, meters: Meters) -> int | None:
 def settle(reports: Iterable[Report], parents: Mapping[uuid.UUID, uuid.UUID]) -> dict[uuid.UUID, Verdict]:
     """Of each report, by its event id. `parents` are the links of spans that are no calls."""
     by_id = {report.event_id: report for report in reports}
+    verdicts: dict[uuid.UUID, Verdict] = {}
+    if not any(report.parent_event_id for report in by_id.values()):
+        # Most reports have nothing by which they could be another's call.
+        alone = [each for each in by_id.values() if not each.response_id and each.fingerprint is None]
+        verdicts = {each.event_id: Verdict(None, None, each.meters, each.service_tier) for each in alone}
+        by_id = {event_id: report for event_id, report in by_id.items() if event_id not in verdicts}
     groups = _Groups(by_id)
     above = _calls_above(by_id, parents)
     for inner, outer in above.items():
@@ -107,7 +113,6 @@ def settle(reports: Iterable[Report], parents: Mapping[uuid.UUID, uuid.UUID]) ->
     inside: dict[uuid.UUID, list[uuid.UUID]] = {}
     for inner, outer in above.items():
         inside.setdefault(outer, []).append(inner)
-    verdicts: dict[uuid.UUID, Verdict] = {}
     for members in groups.members():
         if len(members) == 1:
             (only,) = members
