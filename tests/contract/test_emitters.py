@@ -67,10 +67,12 @@ def check(played: Played, *calls: Row, requests: int, duplicates: int = 0, rule:
         assert (row["ingest_token"], row["key_generation"], row["client_name"]) == (True, None, "forecasts")
         assert row["flags"] == []
         assert 0 <= row["total_duration_ms"] < 60_000
-        assert row["first_token_ms"] is None or 0 < row["first_token_ms"] <= row["total_duration_ms"]
+        # Libraries measure the two with different clocks: a stream that ends at once has 26.19 ms of 26.18.
+        assert row["first_token_ms"] is None or 0 < row["first_token_ms"] < row["total_duration_ms"] + CLOCKS_DIFFER_MS
 
 
 STREAMED = ASKED.but(first_token=True)
+CLOCKS_DIFFER_MS = 1
 
 
 @dataclass(frozen=True)

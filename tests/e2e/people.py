@@ -187,8 +187,8 @@ class Person:
         expect(self.page.get_by_role("heading", level=1)).to_have_text(re.compile(heading, re.IGNORECASE))
 
     def is_told(self, text: str) -> None:
-        """By an alert in the page; what screen readers are told stands there, too."""
-        expect(self.page.locator("main").get_by_text(text)).to_be_visible()
+        """By an alert in the page, or a message over it; what only screen readers are told stands elsewhere."""
+        expect(self.page.locator("main, [data-toasts]").get_by_text(text)).to_be_visible()
 
     def sign_up(self, email: str, password: str, organization: str | None) -> None:
         """Up to the page that asks to look into the mailbox. Whoever was invited has no organization to name."""
