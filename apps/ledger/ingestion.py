@@ -23,7 +23,7 @@ from apps.ledger.group_commit import GroupCommit, refuse_transaction
 from apps.ledger.models import Adjustment, PriceStatus, UsageEvent
 from apps.ledger.outcomes import Outcome
 from apps.ledger.prices import Price, Priceable, price_of
-from apps.ledger.rows import NewRow, encoded, meters_of, note_unpriced_models, row_of, set_price, store_rows
+from apps.ledger.rows import NewRow, after_commit, encoded, meters_of, row_of, set_price, store_rows
 from apps.ledger.settling import Meters, Report, Rule, Verdict, settle
 from apps.ledger.standing import Standing, adjust, duplicate_price, reported_meters, standings, store
 from tenancy import tenant_scope
@@ -237,7 +237,7 @@ def _commit(batches: Sequence[_Prepared]) -> list[Stored]:
                     answer.outcomes[event_id] = Outcome.DUPLICATE
         _settle(fresh, known, parents)
         _store_links(project_id, links)
-    note_unpriced_models(new.row for new in fresh.values())
+    after_commit(new.row for new in fresh.values())
     return answers
 
 

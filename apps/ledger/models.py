@@ -3,6 +3,7 @@
 A total is the sum over events that count plus the sum over adjustments, which are signed and bear the same measures.
 """
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models.functions import Now
@@ -233,6 +234,22 @@ class Adjustment(Measured, TenantModel):
 
     def __str__(self) -> str:
         return f"{self.event_id} revision {self.revision}: {self.kind}"
+
+
+class Outbox(TenantModel):
+    """A note of what one transaction did to the ledger, for those who sum it up (apps/analytics): they take it when they
+    have. Rows that it added by their ids; of rows that it deleted, between which times which project's are to be
+    counted again."""
+
+    events = ArrayField(models.UUIDField(), default=list)
+    adjustments = ArrayField(models.UUIDField(), default=list)
+    recount_project_id = models.UUIDField(null=True)
+    recount_from = models.DateTimeField(null=True)
+    # The last of the calls in question.
+    recount_to = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{len(self.events)} events, {len(self.adjustments)} adjustments"
 
 
 class SpanLink(TenantModel):

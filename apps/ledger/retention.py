@@ -15,6 +15,7 @@ from django.utils import timezone
 from apps.audit.services import record
 from apps.ledger.columns import exact
 from apps.ledger.models import SpanLink, UsageEvent
+from apps.ledger.outbox import leave_note
 from apps.ledger.selectors.filters import projects_with_events
 from apps.ledger.standing import lock_project
 from tenancy.roles import as_owner
@@ -50,13 +51,15 @@ def delete_batch(project_id: uuid.UUID, before: datetime) -> int:
         # So that nobody adjusts what goes.
         lock_project(project_id)
         old = UsageEvent.objects.filter(project_id=project_id, occurred_at__lt=before).order_by("occurred_at", "id")
-        ids = list(old.values_list("id", flat=True)[:BATCH])
-        if not ids:
+        rows = list(old.values_list("id", "occurred_at")[:BATCH])
+        if not rows:
             return 0
+        ids, first, last = [row_id for row_id, _ in rows], rows[0][1], rows[-1][1]
         gone = _gone(ids)
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM ledger_adjustment WHERE event_id = ANY(%s)", [ids])
             cursor.execute("DELETE FROM ledger_usageevent WHERE id = ANY(%s)", [ids])
+        leave_note(recount_project_id=project_id, recount_from=first, recount_to=last)
         record("usage.deleted", actor=None, project_id=project_id, before=before.date().isoformat(), **gone)
     return len(ids)
 

@@ -11,6 +11,7 @@ import msgspec
 from django.db import connection
 from msgspec.structs import FieldInfo
 
+from apps.activity.services import note_change
 from apps.directory.callers import Reporter
 from apps.directory.sql import LIVE_KEY
 from apps.ledger.calls import Call
@@ -20,6 +21,7 @@ from apps.ledger.settling import fingerprint
 from apps.pricing.meters import Meter
 from apps.pricing.unpriced import note_unpriced
 from tenancy.ids import uuid7
+from tenancy.scope import require_tenant_id
 from tenancy.sql import Statement
 
 # How far ahead of ours a reporter's clock may be before its rows are marked.
@@ -207,6 +209,11 @@ _RECORDS = f"""
       FROM json_to_recordset($1) AS r ({", ".join(f"{column.name} {column.type}" for column in _COLUMNS)})
 """
 
+# For those who sum up what is stored (models.Outbox).
+_NOTED = """noted AS (
+        INSERT INTO {tenant}.ledger_outbox (id, events, adjustments)
+        SELECT uuidv7(), array_agg(id), '{}' FROM stored HAVING count(*) > 0)"""
+
 # One round trip and one commit: of the rows whose key is live and whose provider key is their project's, store those
 # that are new. What is not returned was known or is refused.
 _STORE_ALLOWED = Statement(f"""
@@ -216,16 +223,24 @@ _STORE_ALLOWED = Statement(f"""
             ON k.project_id = r.project_id AND k.generation = r.key_generation
           LEFT JOIN public.organizations_organization o ON o.id = k.organization_id
           LEFT JOIN {{tenant}}.vault_providerkey p ON p.id = r.provider_key_id AND p.project_id = r.project_id
-         WHERE (r.ingest_token_id IS NOT NULL OR ({LIVE_KEY})) AND (r.provider_key_id IS NULL OR p.id IS NOT NULL))
-    INSERT INTO {{tenant}}.ledger_usageevent ({_NAMES}) SELECT {_NAMES} FROM fresh
-        ON CONFLICT (project_id, event_id) DO NOTHING
-    RETURNING id
+         WHERE (r.ingest_token_id IS NOT NULL OR ({LIVE_KEY})) AND (r.provider_key_id IS NULL OR p.id IS NOT NULL)),
+    stored AS (
+        INSERT INTO {{tenant}}.ledger_usageevent ({_NAMES}) SELECT {_NAMES} FROM fresh
+            ON CONFLICT (project_id, event_id) DO NOTHING
+        RETURNING id),
+    {_NOTED}
+    SELECT id FROM stored
 """)
-_STORE = Statement(f"INSERT INTO {{tenant}}.ledger_usageevent ({_NAMES}) {_RECORDS}")
+_STORE = Statement(f"""
+    WITH stored AS (INSERT INTO {{tenant}}.ledger_usageevent ({_NAMES}) {_RECORDS} RETURNING id), {_NOTED}
+    SELECT
+""")
 
 
-def note_unpriced_models(rows: Iterable[NewRow]) -> None:
-    """Tells staff which models have no list price. After the commit: a note is worth no row."""
+def after_commit(rows: Iterable[NewRow]) -> None:
+    """Tells those who wait for new rows that these are stored; staff, which models have no list price. Notes are worth no
+    row."""
+    note_change(require_tenant_id())
     if unpriced := [row for row in rows if row.price_status == PriceStatus.UNPRICED]:
         note_unpriced((row.provider, row.model, row.price_reason) for row in unpriced)
 

@@ -11,7 +11,7 @@ from apps.ledger.group_commit import GroupCommit, refuse_transaction
 from apps.ledger.ingestion import Batch, store_related
 from apps.ledger.outcomes import Outcome
 from apps.ledger.prices import price_of
-from apps.ledger.rows import NewRow, meters_of, note_unpriced_models, row_of, store_allowed_rows
+from apps.ledger.rows import NewRow, after_commit, meters_of, row_of, store_allowed_rows
 from tenancy import tenant_scope
 from tenancy.sql import Statement
 from web.errors import DomainError
@@ -39,9 +39,16 @@ _EXPLAIN = Statement(f"""
 
 def _commit(rows: Sequence[NewRow]) -> list[bool]:
     """Stores rows of the current tenant in one transaction; of each, whether it was new."""
-    stored = store_allowed_rows(rows)
-    note_unpriced_models(row for row in rows if str(row.id) in stored)
+    stored = _store(rows)
     return [str(row.id) in stored for row in rows]
+
+
+def _store(rows: Sequence[NewRow]) -> set[str]:
+    """The ids of those that were new and allowed, all committed."""
+    stored = store_allowed_rows(rows)
+    if stored:
+        after_commit(row for row in rows if str(row.id) in stored)
+    return stored
 
 
 _group = GroupCommit(_commit, most=MOST_ROWS)
@@ -80,8 +87,7 @@ def store_usage_events(reporter: Reporter, calls: Sequence[Call]) -> Mapping[uui
         now = datetime.now(UTC)
         with tenant_scope(reporter.tenant):
             rows = [_row(reporter, call, now) for call in plain]
-            stored = store_allowed_rows(rows)
-            note_unpriced_models(row for row in rows if str(row.id) in stored)
+            stored = _store(rows)
             outcomes |= {row.event_id: Outcome.STORED for row in rows if str(row.id) in stored}
             if refused := [call for call in plain if call.event_id not in outcomes]:
                 outcomes |= _explain(reporter, refused)

@@ -11,9 +11,9 @@ Item = TypeVar("Item")
 
 
 @contextmanager
-def snapshot() -> Iterator[None]:
+def snapshot(*, writes: bool = False) -> Iterator[None]:
     """All reads inside see the ledger as it is at the first of them. Raises RuntimeError inside a transaction, whose
-    reads have begun."""
+    reads have begun. Where it `writes`, what somebody else has changed since fails (psycopg's SerializationFailure)."""
     outermost = not connection.in_atomic_block
     if outermost:
         with connection.cursor():
@@ -22,7 +22,8 @@ def snapshot() -> Iterator[None]:
     with transaction.atomic(durable=True):
         if outermost:
             with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                access = "READ WRITE" if writes else "READ ONLY"
+                cursor.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, {access}")
         yield
 
 

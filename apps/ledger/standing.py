@@ -14,6 +14,7 @@ import msgspec
 from django.db import connection
 
 from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEvent
+from apps.ledger.outbox import leave_note
 from apps.ledger.prices import Price
 from apps.pricing.meters import Meter
 
@@ -195,5 +196,7 @@ def _unpriced(price: Price) -> int:
 def store(adjustments: Iterable[Adjustment | None]) -> int:
     """How many there were to store."""
     rows = [adjustment for adjustment in adjustments if adjustment is not None]
-    Adjustment.objects.bulk_create(rows, batch_size=500)
+    if rows:
+        Adjustment.objects.bulk_create(rows, batch_size=500)
+        leave_note(adjustments=[row.id for row in rows])
     return len(rows)

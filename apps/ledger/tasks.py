@@ -1,7 +1,7 @@
 """Background work of the ledger."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from celery import shared_task
 from django.core.cache import cache
@@ -9,14 +9,13 @@ from django.core.cache import cache
 from apps.ledger import repricing, retention
 from apps.ledger.models import Repricing
 from apps.organizations.models import Organization
+from apps.organizations.selectors import ready_organizations
 from apps.pricing.selectors import price_version, price_versions
-from tenancy.scope import require_scope
+from tenancy.scope import require_tenant_id
 from tenancy.tasks import SharedTask, TenantTask
 
 # What a task does before it lets others have the worker: some 20,000 events, half a minute.
 MOST_BATCHES = 40
-# Organizations whose state is asked for at once.
-CHUNK = 1_000
 
 
 @shared_task(name="ledger.preview_repricing", base=TenantTask)
@@ -31,7 +30,7 @@ def preview_repricing(repricing_id: str) -> None:
 def run_repricing(repricing_id: str) -> None:
     """Goes on with a re-pricing or its reversal, and asks for itself again until it is done."""
     if repricing.run(uuid.UUID(repricing_id), batches=MOST_BATCHES):
-        run_repricing.delay(repricing_id, organization_id=str(_organization_id()))
+        run_repricing.delay(repricing_id, organization_id=str(require_tenant_id()))
 
 
 @shared_task(name="ledger.price_unpriced", base=SharedTask)
@@ -42,7 +41,7 @@ def price_unpriced() -> int:
     apart: other processes go on for a moment with the prices they have (apps.pricing.selectors.REVALIDATE_SECONDS).
     """
     asked = 0
-    for ids in _ready_organizations():
+    for ids in ready_organizations():
         versions = price_versions(ids)
         looked = cache.get_many([_looked_key(each) for each in ids])
         for each in ids:
@@ -55,7 +54,7 @@ def price_unpriced() -> int:
 @shared_task(name="ledger.price_unpriced_of_organization", base=TenantTask)
 def price_unpriced_of_organization(cursor: Sequence[str] = (), version: str = "") -> int:
     """Goes on pricing what had no price, from the cursor on; how many have one now."""
-    organization_id = _organization_id()
+    organization_id = require_tenant_id()
     if not cursor:
         version = repricing.fresh_prices()
     priced, following = 0, tuple(cursor)
@@ -87,7 +86,7 @@ def _looked_key(organization_id: uuid.UUID) -> str:
 def tidy() -> int:
     """Has every organization delete what is to be kept no longer; how many organizations."""
     asked = 0
-    for ids in _ready_organizations():
+    for ids in ready_organizations():
         for each in ids:
             tidy_organization.delay(organization_id=str(each))
             asked += 1
@@ -101,21 +100,6 @@ def tidy_organization() -> None:
     for each in repricing.unfinished():
         repricing.ask_again(each)
     retention.delete_old_links()
-    organization = Organization.objects.get(pk=_organization_id())
+    organization = Organization.objects.get(pk=require_tenant_id())
     if retention.apply_retention(organization.usage_retention_days, batches=MOST_BATCHES):
         tidy_organization.delay(organization_id=str(organization.pk))
-
-
-def _organization_id() -> uuid.UUID:
-    organization_id = require_scope().tenant_id
-    assert organization_id is not None
-    return organization_id
-
-
-def _ready_organizations() -> Iterator[list[uuid.UUID]]:
-    """Their ids, in lists."""
-    ready = Organization.objects.filter(status=Organization.Status.READY).order_by("id").values_list("id", flat=True)
-    last: uuid.UUID | None = None
-    while ids := list((ready if last is None else ready.filter(id__gt=last))[:CHUNK]):
-        yield ids
-        last = ids[-1]

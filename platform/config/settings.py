@@ -53,12 +53,14 @@ SHARED_APPS = [
     "apps.members",
     "apps.pricing",
     "apps.usage",
+    "apps.activity",
 ]
 TENANT_APPS = [
     "apps.audit",
     "apps.projects",
     "apps.vault",
     "apps.ledger",
+    "apps.analytics",
 ]
 INSTALLED_APPS = SHARED_APPS + TENANT_APPS
 
@@ -166,6 +168,8 @@ CELERY_BEAT_SCHEDULE = {
     "delete-expired-challenges": {"task": "directory.delete_expired_challenges", "schedule": 300.0},
     "delete-expired-sessions": {"task": "accounts.delete_expired_sessions", "schedule": 3600.0},
     "price-unpriced-usage": {"task": "ledger.price_unpriced", "schedule": 300.0},
+    "roll-up-usage": {"task": "analytics.roll_up_changed", "schedule": 2.0, "options": {"expires": 2.0}},
+    "sweep-usage": {"task": "analytics.sweep", "schedule": 3600.0},
     "tidy-ledger": {"task": "ledger.tidy", "schedule": 21_600.0},
     "refresh-prices": {"task": "pricing.refresh_prices", "schedule": crontab(day_of_week="monday", hour=4, minute=17)},
 }

@@ -72,6 +72,13 @@ def require_scope() -> Scope:
     return scope
 
 
+def require_tenant_id() -> uuid.UUID:
+    """Of the organization whose scope this is; NoTenantError outside any."""
+    tenant_id = require_scope().tenant_id
+    assert tenant_id is not None  # only a migration's scope has none
+    return tenant_id
+
+
 def tenant_scope(tenant: Tenant) -> AbstractContextManager[None]:
     """`with tenant_scope(organization): …` — tenant tables inside are this organization's.
 

@@ -1,0 +1,76 @@
+"""Sums over the ledger, kept up to date. Everything here can be made again from the ledger."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from tenancy.rows import TenantModel
+
+
+class Rollup(TenantModel):
+    """What the calls of one stretch of time that agree in all dimensions come to, adjustments included.
+
+    `id` follows from the grain, the time and the dimensions (counting.py), so that adding to a row finds it. Sums are
+    those of apps.ledger.selectors.totals, and like them exact; durations are milliseconds, throughputs tokens a second.
+    """
+
+    class Grain(models.TextChoices):
+        # Fifteen minutes of UTC: hours of any time zone, and so its days, are made of these.
+        QUARTER = "quarter"
+        # A day of the organization's time zone.
+        DAY = "day"
+
+    grain = models.CharField(max_length=8, choices=Grain)
+    starts_at = models.DateTimeField()
+
+    project_id = models.UUIDField()
+    provider = models.CharField(max_length=64)
+    model = models.CharField(max_length=256)
+    client_name = models.CharField(max_length=255, blank=True)
+    provider_key_id = models.UUIDField(null=True)
+    operation = models.CharField(max_length=32, blank=True)
+    # How the calls ended (apps.ledger.calls.Ending), and of errors the type.
+    ending = models.CharField(max_length=16)
+    error_type = models.CharField(max_length=128, blank=True)
+    # Empty for what was reported without a price; what an adjustment brought stands under its own.
+    currency = models.CharField(max_length=3, blank=True)
+
+    events = models.BigIntegerField()
+    calls = models.BigIntegerField()
+    failed = models.BigIntegerField()
+    unpriced = models.BigIntegerField()
+    unpriced_tokens = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    cache_read_tokens = models.BigIntegerField()
+    cache_write_tokens = models.BigIntegerField()
+    cache_write_1h_tokens = models.BigIntegerField()
+    reasoning_tokens = models.BigIntegerField()
+    audio_input_tokens = models.BigIntegerField()
+    audio_output_tokens = models.BigIntegerField()
+    requests = models.BigIntegerField()
+    cost = models.DecimalField(max_digits=32, decimal_places=12)
+    adjustments = models.BigIntegerField()
+    adjusted_cost = models.DecimalField(max_digits=32, decimal_places=12)
+
+    # Of the calls that count (distributions.py).
+    durations = ArrayField(models.BigIntegerField())
+    first_tokens = ArrayField(models.BigIntegerField())
+    throughputs = ArrayField(models.BigIntegerField())
+
+    class Meta:
+        indexes = [models.Index(fields=["grain", "project_id", "starts_at"], name="rollup_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.grain} of {self.starts_at}: {self.provider}:{self.model}"
+
+
+class RollupState(TenantModel):
+    """One row: which state the sums are in. Without it they have never been made."""
+
+    # What the days are days of.
+    time_zone = models.CharField(max_length=64)
+    # All that was committed before is in the sums.
+    as_of = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"as of {self.as_of}"

@@ -1,0 +1,226 @@
+"""Reading the sums: by time, by dimension, exact, with what is not in them.
+
+A day's rows serve questions about whole days of the organization; others are answered from quarters of an hour. Both give
+what apps.ledger.selectors.totals gives, to the last digit.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db import connection
+
+from apps.analytics.distributions import Distribution, counted
+from apps.analytics.models import Rollup, RollupState
+from apps.ledger.models import METER_COLUMNS
+from apps.ledger.selectors import EventFilter, Totals
+from apps.pricing.meters import Meter
+
+QUARTER = timedelta(minutes=15)
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class Granularity(StrEnum):
+    """What stretch of time each row of an answer is about; days, weeks (from Monday) and months are a time zone's."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+class Dimension(StrEnum):
+    """What sums can be grouped by."""
+
+    PROJECT = "project"
+    PROVIDER = "provider"
+    MODEL = "model"
+    CLIENT = "client"
+    PROVIDER_KEY = "provider_key"
+    OPERATION = "operation"
+    STATUS = "status"
+    ERROR = "error"
+
+
+_COLUMNS: Mapping[Dimension, str] = {
+    Dimension.PROJECT: "project_id",
+    Dimension.PROVIDER: "provider",
+    Dimension.MODEL: "model",
+    Dimension.CLIENT: "client_name",
+    Dimension.PROVIDER_KEY: "provider_key_id",
+    Dimension.OPERATION: "operation",
+    Dimension.STATUS: "ending",
+    Dimension.ERROR: "error_type",
+}
+# Of an EventFilter, what sums can be narrowed by. The others (a session, a user) only the ledger knows.
+_NARROWED = ("provider", "model", "client_name", "provider_key_id", "operation", "ending")
+Key = tuple[Any, ...]
+
+
+class UnansweredError(ValueError):
+    """A question that the sums can't answer; the text says what to ask instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What a stretch of time (None: all that was asked for) and one value of each dimension asked for come to."""
+
+    starts_at: datetime | None
+    key: Key
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which calls, by what. `zone` is what days, weeks and months are of.
+
+    Of the filter everything that dimensions say can be used; times must be at quarters of an hour.
+    """
+
+    filter: EventFilter
+    zone: ZoneInfo
+    granularity: Granularity | None = None
+    by: tuple[Dimension, ...] = ()
+
+
+def as_of() -> datetime | None:
+    """Everything that was committed before is in the sums; None where they were never made."""
+    state = RollupState.objects.first()
+    return None if state is None else state.as_of
+
+
+def summed(question: Question) -> list[Sums]:
+    """A row for each stretch of time and combination that has calls, in order. Raises UnansweredError."""
+    source = _Source.of(question)
+    names = ", ".join((source.period, *(_COLUMNS[each] for each in question.by), "currency"))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {names}, {_SUMS} FROM analytics_rollup r WHERE {source.where}"
+            f" GROUP BY {names} HAVING sum(events) <> 0 OR sum(adjustments) <> 0 ORDER BY {names}",
+            source.values,
+        )
+        rows = cursor.fetchall()
+    width = 1 + len(question.by)
+    found: dict[Key, list[Sequence[Any]]] = {}
+    for row in rows:
+        found.setdefault(row[:width], []).append(row[width:])
+    return [Sums(key[0], key[1:], _totals(parts)) for key, parts in found.items()]
+
+
+def whole(question: Question) -> Totals:
+    """Everything that was asked for, in one."""
+    rows = summed(Question(question.filter, question.zone))
+    return rows[0].totals if rows else _totals([])
+
+
+def distributions(question: Question, measure: str) -> dict[tuple[datetime | None, Key], Distribution]:
+    """How the calls' `durations`, `first_tokens` or `throughputs` are distributed, of each stretch and combination.
+
+    Raises UnansweredError.
+    """
+    source = _Source.of(question)
+    names = ", ".join((source.period, *(_COLUMNS[each] for each in question.by)))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {names}, c.bucket, sum(c.number)::bigint FROM analytics_rollup r, {counted(f'r.{measure}')} AS c"
+            f" WHERE {source.where} GROUP BY {names}, c.bucket",
+            source.values,
+        )
+        rows = cursor.fetchall()
+    width = 1 + len(question.by)
+    found: dict[Key, list[tuple[int, int]]] = {}
+    for row in rows:
+        found.setdefault(row[:width], []).append(row[width:])
+    return {(key[0], key[1:]): Distribution.of(pairs) for key, pairs in found.items()}
+
+
+_SUMMED = ("events", "calls", "failed", "unpriced", "unpriced_tokens", "adjustments", "cost", "adjusted_cost")
+_SUMS = ", ".join(f"sum({name})" for name in (*_SUMMED, *METER_COLUMNS.values()))
+
+
+def _totals(rows: Iterable[Sequence[Any]]) -> Totals:
+    """Of rows with a currency and the sums of that."""
+    counts = dict.fromkeys(_SUMMED[:6], 0)
+    meters: dict[Meter, int] = {}
+    costs: dict[str, Decimal] = {}
+    adjusted: dict[str, Decimal] = {}
+    for currency, *sums in rows:
+        for name, value in zip(counts, sums, strict=False):
+            counts[name] += int(value)
+        cost, change = sums[6:8]
+        for into, amount in ((costs, cost), (adjusted, change)):
+            if currency:
+                into[currency] = into.get(currency, Decimal(0)) + amount
+        for meter, value in zip(METER_COLUMNS, sums[8:], strict=True):
+            if value:
+                meters[meter] = meters.get(meter, 0) + int(value)
+    return Totals(
+        events=counts["events"],
+        calls=counts["calls"],
+        failed=counts["failed"],
+        unpriced=counts["unpriced"],
+        duplicates=counts["events"] - counts["calls"],
+        meters=meters,
+        tokens=meters.get(Meter.INPUT, 0) + meters.get(Meter.OUTPUT, 0),
+        unpriced_tokens=counts["unpriced_tokens"],
+        costs=costs,
+        adjustments=counts["adjustments"],
+        adjusted_costs={currency: amount for currency, amount in adjusted.items() if amount},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The rows that answer a question: SQL for their condition and for the stretch of time each belongs to."""
+
+    where: str
+    period: str
+    values: dict[str, Any]
+
+    @classmethod
+    def of(cls, question: Question) -> "_Source":
+        wanted, values = question.filter, dict[str, Any]()
+        asked = {name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None}
+        if beyond := sorted(asked - {"project_ids", "start", "end", *_NARROWED}):
+            raise UnansweredError(f"There are no sums by {', '.join(beyond)}: ask the ledger for its rows.")
+        conditions = ["r.grain = %(grain)s"]
+        values["grain"] = _grain(question).value
+        if wanted.project_ids is not None:
+            conditions.append("r.project_id = ANY(%(projects)s::uuid[])")
+            values["projects"] = list(wanted.project_ids)
+        for name, sign, moment in (("start", ">=", wanted.start), ("end", "<", wanted.end)):
+            if moment is not None:
+                if (moment - _EPOCH) % QUARTER:
+                    raise UnansweredError("Times must be at full quarters of an hour, such as 10:00 or 10:15.")
+                conditions.append(f"r.starts_at {sign} %({name})s")
+                values[name] = moment
+        for name in _NARROWED:
+            if (value := getattr(wanted, name)) is not None:
+                conditions.append(f"r.{name} = %({name})s")
+                values[name] = str(value) if name == "ending" else value
+        period = "NULL::timestamptz"
+        if question.granularity is not None:
+            period = "date_trunc(%(granularity)s, r.starts_at, %(zone)s)"
+            values |= {"granularity": question.granularity.value, "zone": question.zone.key}
+        return cls(" AND ".join(conditions), period, values)
+
+
+def _grain(question: Question) -> Rollup.Grain:
+    """Days where they say the same and are fewer."""
+    bounds = (moment for moment in (question.filter.start, question.filter.end) if moment is not None)
+    if (
+        question.granularity is not Granularity.HOUR
+        and RollupState.objects.filter(time_zone=question.zone.key).exists()
+        and all(_is_midnight(moment, question.zone) for moment in bounds)
+    ):
+        return Rollup.Grain.DAY
+    return Rollup.Grain.QUARTER
+
+
+def _is_midnight(moment: datetime, zone: ZoneInfo) -> bool:
+    local = moment.astimezone(zone)
+    return datetime.combine(local.date(), time(), zone) == moment
