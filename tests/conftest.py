@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from django.db import DatabaseError, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker, Settings
 
@@ -49,6 +49,8 @@ def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> tuple[Wor
 def by_owner(db: None) -> Iterator[None]:
     """The test acts as the database's owner, who may change tables and ledgers, and all it does is rolled back."""
     with as_owner(), transaction.atomic():
+        # As the tests' other transaction: what must be the outermost one may be inside it.
+        connections[DEFAULT_DB_ALIAS].atomic_blocks[-1]._from_testcase = True  # type: ignore[attr-defined]  # of Django's own tests
         yield
         transaction.set_rollback(True)
 

@@ -16,7 +16,8 @@ from apps.ledger.models import METER_COLUMNS
 
 _METERS = tuple(METER_COLUMNS.values())
 DIMENSIONS = (
-    "project_id", "provider", "model", "client_name", "provider_key_id", "operation", "ending", "error_type", "currency",
+    "project_id", "provider", "model", "client_name", "provider_key_id", "operation", "ending", "error_type",
+    "currency",
 )  # fmt: skip
 SUMS = ("events", "calls", "failed", "unpriced", "unpriced_tokens", *_METERS, "cost", "adjustments", "adjusted_cost")
 DISTRIBUTIONS = ("durations", "first_tokens", "throughputs")

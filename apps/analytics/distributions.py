@@ -1,7 +1,7 @@
 """Distributions that can be added up: how many values lie in each bucket of a geometric scale.
 
-A value v lies in bucket ceil(log(v) / log(GAMMA)). Its middle is at most 1.9 % from any value in it, so is every quantile
-that is read from it, and two distributions are added by adding the counts. (Masson, Rim and Lee: DDSketch, 2019.)
+A value v lies in bucket ceil(log(v) / log(GAMMA)). Its middle is at most 1.9 % from any value in it, and so is every
+quantile; two distributions are added by adding the counts. (Masson, Rim and Lee: DDSketch, 2019.)
 
 Stored as a bigint[]: an entry is its bucket · 2^40 + its count, in the order of buckets.
 """
@@ -29,7 +29,8 @@ def entry(value: str, weight: str) -> str:
 def counted(entries: str) -> str:
     """SQL: the rows (bucket, number) of an array of entries; a bucket may come more than once."""
     bucket = f"(entry + {_HALF}) >> {_SHIFT}"
-    return f"LATERAL (SELECT {bucket} AS bucket, entry - (({bucket}) << {_SHIFT}) AS number FROM unnest({entries}) AS entry)"
+    number = f"entry - (({bucket}) << {_SHIFT})"
+    return f"LATERAL (SELECT {bucket} AS bucket, {number} AS number FROM unnest({entries}) AS entry)"
 
 
 def merged(entries: str) -> str:

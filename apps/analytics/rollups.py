@@ -1,8 +1,8 @@
 """Keeping the sums up to date, and making them again.
 
-Whoever adds rows to the ledger leaves a note of them in the same transaction (apps.ledger.models.Outbox). Here notes are
-taken and their rows counted, in one transaction too: so each row is counted once, whenever and in whatever order they
-were committed, and wherever a worker dies. One worker at a time is at an organization's sums.
+Whoever adds rows to the ledger leaves a note of them in the same transaction (apps.ledger.models.Outbox). Here notes
+are taken and their rows counted, in one transaction too: so each row is counted once, whenever and in whatever order
+they were committed, and wherever a worker dies. One worker at a time is at an organization's sums.
 """
 
 from collections.abc import Iterable, Sequence
@@ -164,21 +164,18 @@ def _sum_up(days: Sequence[datetime], zone: ZoneInfo) -> None:
         replace_days(require_tenant_id(), [day.astimezone(zone).date() for day in days], _daily(days, zone))
 
 
+_OF_A_DAY = ("calls", "failed", "unpriced", "input_tokens", "output_tokens", "cost")
+
+
 def _daily(days: Sequence[datetime], zone: ZoneInfo) -> list[DailyUsage]:
     found = Rollup.objects.filter(grain=Rollup.Grain.DAY, starts_at__in=days).values("starts_at", "currency")
     organization_id = require_tenant_id()
     return [
         DailyUsage(
             organization_id=organization_id,
-            day=one.pop("starts_at").astimezone(zone).date(),
-            **{name.removeprefix("sum_"): value for name, value in one.items()},
+            day=one["starts_at"].astimezone(zone).date(),
+            currency=one["currency"],
+            **{name: one[f"sum_{name}"] for name in _OF_A_DAY},
         )
-        for one in found.annotate(
-            sum_calls=Sum("calls"),
-            sum_failed=Sum("failed"),
-            sum_unpriced=Sum("unpriced"),
-            sum_input_tokens=Sum("input_tokens"),
-            sum_output_tokens=Sum("output_tokens"),
-            sum_cost=Sum("cost"),
-        )
+        for one in found.annotate(**{f"sum_{name}": Sum(name) for name in _OF_A_DAY})
     ]

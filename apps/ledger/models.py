@@ -237,9 +237,10 @@ class Adjustment(Measured, TenantModel):
 
 
 class Outbox(TenantModel):
-    """A note of what one transaction did to the ledger, for those who sum it up (apps/analytics): they take it when they
-    have. Rows that it added by their ids; of rows that it deleted, between which times which project's are to be
-    counted again."""
+    """A note of what one transaction did to the ledger, for who sums it up (apps/analytics) and then takes it away.
+
+    Rows that it added, by their ids; where it deleted some, which project is to be counted again between which times.
+    """
 
     events = ArrayField(models.UUIDField(), default=list)
     adjustments = ArrayField(models.UUIDField(), default=list)

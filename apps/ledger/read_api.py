@@ -39,7 +39,7 @@ def list_events(request: HttpRequest) -> HttpResponse:
         raise Http404
     wanted = msgspec.structs.replace(wanted, project_ids=(caller.project_id,))
     with tenant_scope(caller.tenant):
-        _check_live(caller)
+        check_live(caller)
         with snapshot():
             page = page_of_events(wanted, limit=limit, cursor=cursor)
             sums = None if cursor else totals(wanted)
@@ -93,6 +93,6 @@ def _parameters(request: HttpRequest) -> tuple[EventFilter, int, str]:
         raise InvalidError(f"{error}.".replace("`$.project_ids[...]`", "`$.project_id`")) from error
 
 
-def _check_live(caller: Caller) -> None:
+def check_live(caller: Caller) -> None:
     if _LIVE.fetch_one(caller.project_id, caller.generation) is None:
         refuse_revoked()

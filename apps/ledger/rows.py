@@ -238,8 +238,8 @@ _STORE = Statement(f"""
 
 
 def after_commit(rows: Iterable[NewRow]) -> None:
-    """Tells those who wait for new rows that these are stored; staff, which models have no list price. Notes are worth no
-    row."""
+    """Tells whoever waits for new rows that there are some, and staff which models have no list price. Neither is worth
+    a row."""
     note_change(require_tenant_id())
     if unpriced := [row for row in rows if row.price_status == PriceStatus.UNPRICED]:
         note_unpriced((row.provider, row.model, row.price_reason) for row in unpriced)

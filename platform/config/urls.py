@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 
 from web import headers, health, showcase, views
 
-sdk_endpoints = [path("", include("apps.sdk.urls")), path("", include("apps.ledger.urls"))]
+sdk_endpoints = [path("", include(f"apps.{app}.urls")) for app in ("sdk", "ledger", "analytics")]
 
 urlpatterns = [
     path("", views.landing, name="landing"),

@@ -1,29 +1,47 @@
 """Sums over the ledger: the same as the ledger's own, whatever came when, and made again the same."""
 
 import math
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
 from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
 
+from apps.activity.models import DailyUsage
 from apps.analytics import rollups
 from apps.analytics.distributions import ACCURACY
 from apps.analytics.models import Rollup
 from apps.analytics.rollups import Progress
-from apps.analytics.selectors import Dimension, Granularity, Question, distributions, summed, whole
+from apps.analytics.selectors import (
+    Dimension,
+    Granularity,
+    Question,
+    UnansweredError,
+    distributions,
+    summed,
+    whole,
+)
+from apps.ledger import retention
 from apps.ledger.models import Outbox, UsageEvent
 from apps.ledger.selectors import EventFilter, totals
 from tenancy import tenant_scope
 from tests.cast import Workspace
 from tests.ledger import facts
 from tests.ledger.facts import MAY
+from tests.ledger.test_repricing import DiesAt, KilledError
 from tests.ledger.test_selectors import without_zeros
 
 UTC_ZONE = ZoneInfo("UTC")
 INDIA = ZoneInfo("Asia/Kolkata")
+COUNTS = {"input_tokens": "10", "output_tokens": "5"}
 
 
 @pytest.fixture
@@ -72,3 +90,179 @@ def test_counting_in_steps_is_counting_at_once(project: uuid.UUID) -> None:
     assert rollups.recount("UTC") is Progress.DONE
     assert state() == stepwise
     assert not Outbox.objects.exists()
+
+
+def test_what_came_and_went_leaves_nothing(project: uuid.UUID) -> None:
+    row = facts.event(project, total_duration_ms=1_234.5, time_to_first_token_ms=80.0, tokens_per_second=55.0)
+    note([row])
+    roll_up()
+    facts.make_duplicate(row, uuid.uuid4())
+    roll_up()
+    [quarter] = Rollup.objects.filter(grain=Rollup.Grain.QUARTER, currency="USD", project_id=project)
+    assert (quarter.events, quarter.calls, quarter.input_tokens, quarter.cost) == (1, 0, 0, Decimal(0))
+    assert quarter.durations == quarter.first_tokens == quarter.throughputs == []
+
+
+def test_quantiles_are_within_two_percent(project: uuid.UUID) -> None:
+    roll_up()
+    random = Random(3)
+    values = sorted(math.exp(random.gauss(7, 1.5)) for _ in range(300))
+    shuffled = values.copy()
+    random.shuffle(shuffled)
+    rows = [
+        facts.event(project, occurred_at=MAY + timedelta(minutes=7 * number), total_duration_ms=value)
+        for number, value in enumerate(shuffled)
+    ]
+    for start in (0, 100, 200):
+        note(rows[start : start + 100])
+        roll_up()
+    question = Question(EventFilter(project_ids=(project,)), UTC_ZONE)
+    [found] = distributions(question, "durations").values()
+    assert found.count == 300
+    for share in (0.0, 0.01, 0.5, 0.95, 0.99, 1.0):
+        exact = values[int(share * 299)]
+        measured = found.quantile(share)
+        assert measured is not None
+        assert abs(measured - exact) <= 0.02 * exact
+    assert ACCURACY < 0.02
+    by_day = distributions(Question(question.filter, UTC_ZONE, Granularity.DAY, (Dimension.MODEL,)), "durations")
+    assert sum(each.count for each in by_day.values()) == 300
+    assert len(by_day) == 2
+
+
+def test_days_begin_where_the_organization_is(project: uuid.UUID) -> None:
+    """Half past six in the evening of UTC is midnight in India."""
+    before = facts.event(project, occurred_at=datetime(2026, 5, 1, 18, 29, 59, tzinfo=UTC))
+    after = facts.event(project, occurred_at=datetime(2026, 5, 1, 18, 30, tzinfo=UTC))
+    note([before, after])
+    roll_up("Asia/Kolkata")
+    wanted = EventFilter(project_ids=(project,))
+    days = [row.starts_at for row in summed(Question(wanted, INDIA, Granularity.DAY))]
+    assert days == [datetime(2026, 5, 1, tzinfo=INDIA), datetime(2026, 5, 2, tzinfo=INDIA)]
+    # Asked for in another zone, the same rows are one day: from the quarters.
+    assert len(summed(Question(wanted, UTC_ZONE, Granularity.DAY))) == 1
+    hours = [row.starts_at for row in summed(Question(wanted, INDIA, Granularity.HOUR))]
+    assert hours == [datetime(2026, 5, 1, 23, tzinfo=INDIA), datetime(2026, 5, 2, tzinfo=INDIA)]
+    # Another zone of the organization's: all of it is counted again.
+    roll_up("UTC")
+    assert {row.starts_at for row in Rollup.objects.filter(grain="day", project_id=project)} == {MAY}
+
+
+def test_killed_at_every_statement_everything_is_counted_once(project: uuid.UUID) -> None:
+    roll_up()
+    note(facts.a_mix(project, count=12))
+    kills = 0
+    while True:
+        try:
+            with connection.execute_wrapper(DiesAt(kills)):
+                assert rollups.roll_up("UTC") is Progress.DONE
+            break
+        except KilledError:
+            kills += 1
+    assert kills >= 5
+    wanted = EventFilter(project_ids=(project,))
+    assert without_zeros(whole(Question(wanted, UTC_ZONE))) == without_zeros(totals(wanted))
+    assert not Outbox.objects.exists()
+
+
+def test_workers_and_a_rebuild_while_calls_come_in(committed: tuple[Workspace, Workspace]) -> None:
+    """Threads that store, adjust, sum up and make all sums again, at once."""
+    acme, project = committed[0], uuid.uuid4()
+    failures: list[BaseException] = []
+    stored = threading.Event()
+
+    def thread(work: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                with tenant_scope(acme.organization):
+                    work()
+            except BaseException as error:
+                failures.append(error)
+                raise
+            finally:
+                connection.close()
+
+        return threading.Thread(target=run)
+
+    def store(seed: int) -> None:
+        for number in range(15):
+            with transaction.atomic():
+                note(facts.a_mix(project, count=3, seed=100 * seed + number))
+
+    def sum_up() -> None:
+        while not stored.is_set():
+            rollups.roll_up("UTC")
+
+    def rebuild() -> None:
+        while not stored.is_set():
+            with suppress(OperationalError):
+                rollups.recount("UTC")
+
+    storing = [thread(partial(store, seed)) for seed in (1, 2)]
+    summing = [thread(sum_up), thread(sum_up), thread(rebuild)]
+    for each in storing + summing:
+        each.start()
+    for each in storing:
+        each.join(timeout=120)
+    stored.set()
+    for each in summing:
+        each.join(timeout=120)
+    assert failures == []
+    with tenant_scope(acme.organization):
+        roll_up()
+        wanted = EventFilter(project_ids=(project,))
+        found = whole(Question(wanted, UTC_ZONE))
+        assert found.events == 90
+        assert without_zeros(found) == without_zeros(totals(wanted))
+        grown = state()
+        rollups.recount("UTC")
+        assert state() == grown
+
+
+def test_what_retention_deletes_leaves_the_sums(acme: Workspace, by_owner: None) -> None:
+    with tenant_scope(acme.organization):
+        project, now = uuid.uuid4(), timezone.now()
+        note(facts.a_mix(project, count=20, since=now - timedelta(days=60)))
+        note(facts.a_mix(project, count=20, since=now - timedelta(days=10), seed=2))
+        roll_up()
+        late = facts.event(project, occurred_at=now - timedelta(days=59))
+        note([late])
+        retention.apply_retention(30, batches=10)
+        roll_up()
+        wanted = EventFilter(project_ids=(project,))
+        found = whole(Question(wanted, UTC_ZONE))
+        assert found.events == 20
+        assert without_zeros(found) == without_zeros(totals(wanted))
+        days = DailyUsage.objects.filter(organization=acme.organization)
+        assert sum(each.calls for each in days) == whole(Question(EventFilter(), UTC_ZONE)).calls
+
+
+def test_every_way_into_the_ledger_is_noted(acme: Workspace) -> None:
+    """An SDK's event, a batch, a span, and an adjustment that one of them brings."""
+    sdk = acme.sdk()
+    body = {"id": str(uuid.uuid4()), "provider": "openai", "model": "gpt-4o-mini", "data": COUNTS}
+    with tenant_scope(acme.organization):
+        roll_up()
+        key = str(acme.add_provider_key("mistral", "secret").id)
+    one = {**body, "provider_key_id": key}
+    assert sdk.client.post("/api/v1/usage-events/", one, "application/json", headers=sdk.bearer).status_code == 201
+    two = [{**one, "id": str(uuid.uuid4())}, {**one, "id": str(uuid.uuid4()), "response_id": "r-7"}]
+    assert sdk.client.post("/api/v1/usage-events/batch", two, "application/json", headers=sdk.bearer).status_code == 200
+    more = [{**one, "id": str(uuid.uuid4()), "response_id": "r-7"}]
+    assert (
+        sdk.client.post("/api/v1/usage-events/batch", more, "application/json", headers=sdk.bearer).status_code == 200
+    )
+    with tenant_scope(acme.organization):
+        assert Outbox.objects.count() >= 4
+        roll_up()
+        wanted = EventFilter(project_ids=(acme.project.id,))
+        found = whole(Question(wanted, UTC_ZONE))
+        assert (found.events, found.duplicates) == (4, 1)
+        assert without_zeros(found) == without_zeros(totals(wanted))
+
+
+def test_questions_that_the_sums_cannot_answer(project: uuid.UUID) -> None:
+    with pytest.raises(UnansweredError, match="session"):
+        whole(Question(EventFilter(session="s"), UTC_ZONE))
+    with pytest.raises(UnansweredError, match="quarters"):
+        whole(Question(EventFilter(start=MAY + timedelta(minutes=5)), UTC_ZONE))

@@ -5,39 +5,48 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('organizations', '0004_usage_retention'),
+        ("organizations", "0004_usage_retention"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Activity',
+            name="Activity",
             fields=[
-                ('organization_id', models.UUIDField(primary_key=True, serialize=False)),
-                ('changed_at', models.DateTimeField()),
-                ('summed_at', models.DateTimeField(null=True)),
+                ("organization_id", models.UUIDField(primary_key=True, serialize=False)),
+                ("changed_at", models.DateTimeField()),
+                ("summed_at", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='DailyUsage',
+            name="DailyUsage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('currency', models.CharField(blank=True, max_length=3)),
-                ('calls', models.BigIntegerField()),
-                ('failed', models.BigIntegerField()),
-                ('unpriced', models.BigIntegerField()),
-                ('input_tokens', models.BigIntegerField()),
-                ('output_tokens', models.BigIntegerField()),
-                ('cost', models.DecimalField(decimal_places=12, max_digits=32)),
-                ('organization', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='organizations.organization')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField()),
+                ("currency", models.CharField(blank=True, max_length=3)),
+                ("calls", models.BigIntegerField()),
+                ("failed", models.BigIntegerField()),
+                ("unpriced", models.BigIntegerField()),
+                ("input_tokens", models.BigIntegerField()),
+                ("output_tokens", models.BigIntegerField()),
+                ("cost", models.DecimalField(decimal_places=12, max_digits=32)),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="organizations.organization",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['day'], name='daily_usage_by_day')],
-                'constraints': [models.UniqueConstraint(fields=('organization', 'day', 'currency'), name='daily_usage_once')],
+                "indexes": [models.Index(fields=["day"], name="daily_usage_by_day")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "day", "currency"), name="daily_usage_once")
+                ],
             },
         ),
     ]
