@@ -1,7 +1,7 @@
 """Reading the sums: by time, by dimension, exact, with what is not in them.
 
-Questions about whole days of the organization are answered from its days, others from quarters of an hour. Both give what
-apps.ledger.selectors.totals gives, to the last digit.
+Questions about whole days of the organization are answered from its days, others from quarters of an hour. Both give
+what apps.ledger.selectors.totals gives, to the last digit.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
