@@ -32,7 +32,7 @@ REASONS = {
     "unknown_provider": "No prices are known for this provider.",
     "unknown_model": "No price is known for this model.",
     "no_meter_price": "The model has no price for some of what was used; half a cost would pass for the whole.",
-    "missing_usage": "The report says nothing of tokens.",
+    "missing_usage": "The report does not tell what was used.",
     "ambiguous_variant": "Two prices fit this call.",
     "within_call": "A call further out in the same trace is the same call.",
     "same_response": "Another report names the same response of the provider.",
