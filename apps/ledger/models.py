@@ -209,6 +209,8 @@ class Adjustment(Measured, TenantModel):
 
     calls = models.SmallIntegerField()
     unpriced = models.SmallIntegerField()
+    # What to know about the price after it: apps.pricing.rating.Flag. Null: an older release did not keep it.
+    flags = models.JSONField(null=True)
     # What the price after it was asked for with, where another report named it.
     service_tier = models.CharField(max_length=32, blank=True, default="", db_default="")
 

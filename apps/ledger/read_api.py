@@ -56,7 +56,7 @@ def as_json(row: Standing) -> dict[str, Any]:
     """Every column, null where nothing is known, and the lines of its price."""
     return {
         **{name: plain(column(row)) for name, column in COLUMNS.items()},
-        "flags": row.event.flags,
+        "flags": row.flags,
         "price_lines": row.price.lines,
     }
 

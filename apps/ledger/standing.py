@@ -16,7 +16,9 @@ from django.db import connection
 from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEvent
 from apps.ledger.prices import Price
 from apps.pricing.meters import Meter
+from apps.pricing.rating import Flag
 
+_PRICE_FLAGS = frozenset(flag.value for flag in Flag)
 _NOTHING = Decimal(0)
 
 
@@ -34,6 +36,11 @@ class Standing:
     same_call_as: uuid.UUID | None
     meters: Mapping[Meter, int]
     service_tier: str
+
+    @property
+    def flags(self) -> list[str]:
+        """What to know about it: of the price that it has now, then of its report."""
+        return [*self.price.flags, *(flag for flag in self.event.flags if flag not in _PRICE_FLAGS)]
 
     # What a price depends on (apps.ledger.prices.Priceable).
 
@@ -92,7 +99,7 @@ def standing_of(event: UsageEvent, adjustments: Sequence[Adjustment]) -> Standin
     if not adjustments:
         is_duplicate = event.price_status == PriceStatus.DUPLICATE
         meters = {} if is_duplicate else reported_meters(event)
-        return Standing(event, 0, _price(event, event.cost), event.same_call_as, meters, event.service_tier)
+        return Standing(event, 0, _price(event, event.cost, _price_flags(event)), event.same_call_as, meters, event.service_tier)
     last = adjustments[-1]
     rows: list[Any] = [] if event.price_status == PriceStatus.DUPLICATE else [event]
     rows += adjustments
@@ -105,11 +112,17 @@ def standing_of(event: UsageEvent, adjustments: Sequence[Adjustment]) -> Standin
     cost = None
     if last.price_status == PriceStatus.PRICED:
         cost = sum((row.cost for row in rows if row.cost is not None), _NOTHING)
+    flags = _price_flags(event) if last.flags is None else tuple(last.flags)
     tier = next((each.service_tier for each in reversed(adjustments) if each.service_tier), event.service_tier)
-    return Standing(event, last.revision, _price(last, cost), last.same_call_as, meters, tier)
+    return Standing(event, last.revision, _price(last, cost, flags), last.same_call_as, meters, tier)
 
 
-def _price(row: UsageEvent | Adjustment, cost: Decimal | None) -> Price:
+def _price_flags(event: UsageEvent) -> tuple[str, ...]:
+    """Those of the price that it came in with."""
+    return tuple(flag for flag in event.flags if flag in _PRICE_FLAGS)
+
+
+def _price(row: UsageEvent | Adjustment, cost: Decimal | None, flags: tuple[str, ...]) -> Price:
     return Price(
         PriceStatus(row.price_status),
         row.price_reason,
@@ -118,6 +131,7 @@ def _price(row: UsageEvent | Adjustment, cost: Decimal | None) -> Price:
         row.price_lines,
         cost,
         row.currency,
+        flags,
     )
 
 
@@ -178,6 +192,7 @@ def adjust(
         price_rule=price.rule,
         price_snapshot_id=price.snapshot_id,
         price_lines=msgspec.to_builtins(price.lines),
+        flags=list(price.flags),
         same_call_as=same_call_as,
         service_tier=service_tier,
         **deltas,

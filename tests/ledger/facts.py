@@ -64,11 +64,13 @@ def price(cost: str, like: Price, **changes: Any) -> Price:
     )
 
 
-def reprice(row: UsageEvent, cost: str, reason: str = "A better price.", **changes: Any) -> Standing:
+def reprice(
+    row: UsageEvent, cost: str, reason: str = "A better price.", flags: tuple[str, ...] = (), **changes: Any
+) -> Standing:
     """The event at another cost."""
     now = standing(row)
     return _adjusted(
-        row, price=price(cost, now.price), meters=now.meters, kind=Adjustment.Kind.REPRICE, reason=reason, **changes
+        row, price=price(cost, now.price, flags=flags), meters=now.meters, kind=Adjustment.Kind.REPRICE, reason=reason, **changes
     )
 
 

@@ -255,7 +255,7 @@ def test_a_discount_changes_the_list_price_and_shows_in_every_line() -> None:
     assert (plain.cost, rating.cost) == (Decimal(10), Decimal("8.5"))
     assert (rating.rule, rating.discount_id) == ("list:genai-prices", row.pk)
     for line, listed in zip(rating.lines, plain.lines, strict=True):
-        assert (line.unit_price, line.multiplier) == (listed.unit_price, Decimal("0.85"))
+        assert (line.unit_price, line.multiplier, line.discount_id) == (listed.unit_price, Decimal("0.85"), row.pk)
         assert line.amount == line.unit_price * line.quantity * Decimal("0.85") / line.per
         assert listed.multiplier is None
     assert rated(organization_id=GLOBEX) == plain

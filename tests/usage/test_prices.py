@@ -143,7 +143,8 @@ def test_a_discount_is_set_and_ended(acme: Workspace, browser: Browser) -> None:
     with tenant_scope(acme.organization):
         event = add_event(acme.project, at=timezone.now())
     shown = text_of(browser.get(acme.url(f"ledger/{event.id}/")))
-    assert "× 0.875 by your discount" in shown
+    assert "× 0.875 by your discount for all models of OpenAI, from " in shown
+    assert ": Committed spend" in shown
     assert "12.5% comes off these" in text_of(browser.get(acme.url("prices/list/?provider=openai&model=gpt-4o-mini")))
     assert browser.post(f"{url}end", {"provider": "openai", "model": ""}).status_code == 302
     assert "No discount on list prices" in text_of(browser.get(acme.url("prices/")))

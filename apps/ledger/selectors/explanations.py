@@ -12,7 +12,7 @@ import msgspec
 from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEvent
 from apps.ledger.standing import Standing, standing_of, standings
 from apps.pricing.meters import Meter
-from apps.pricing.models import Price
+from apps.pricing.models import Discount, Price
 from apps.pricing.rating import Line
 
 # Rows of the same call that are shown: a page's worth, more would be a fault of the reporter.
@@ -53,7 +53,8 @@ class PriceLine:
     `fallback_from` is the meter that was counted, where it has no price of its own and costs what `meter` does.
     `source`, `version` and `known_since` name the price list, or are empty where the organization's own price is
     used (`is_own`). The price holds from `since` until before `until`. A price that is gone leaves provider and the
-    like empty: the line itself says all that the amount depends on.
+    like empty: the line itself says all that the amount depends on. `discount` is the organization's whose factor
+    `multiplier` is; rows of older releases don't say which it was.
     """
 
     meter: Meter
@@ -73,6 +74,7 @@ class PriceLine:
     since: datetime | None = None
     until: datetime | None = None
     note: str = ""
+    discount: Discount | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Explanation:
 def explain(event_pk: uuid.UUID, *, project_ids: Sequence[uuid.UUID] | None = None) -> Explanation:
     """Of the row with this `id`. Raises UsageEvent.DoesNotExist, also for one that is not of `project_ids`.
 
-    Six queries at most.
+    Seven queries at most.
     """
     events = UsageEvent.objects.all()
     if project_ids is not None:
@@ -121,8 +123,9 @@ def explain(event_pk: uuid.UUID, *, project_ids: Sequence[uuid.UUID] | None = No
     event = events.get(pk=event_pk)
     adjustments = list(Adjustment.objects.filter(event=event).order_by("revision"))
     states = [standing_of(event, adjustments[:count]) for count in range(len(adjustments) + 1)]
-    prices = _prices(states)
-    lines = [[_line(line, prices) for line in _lines(state)] for state in states]
+    priced = [_lines(state) for state in states]
+    prices, discounts = _prices(priced), _discounts(priced)
+    lines = [[_line(line, prices, discounts) for line in own] for own in priced]
     now = states[-1]
     return Explanation(
         standing=now,
@@ -131,7 +134,7 @@ def explain(event_pk: uuid.UUID, *, project_ids: Sequence[uuid.UUID] | None = No
         reported_lines=lines[0],
         status=STATUSES[now.price.status],
         reason=_words(REASONS, now.price.reason),
-        flags=[_words(FLAGS, flag) for flag in event.flags],
+        flags=[_words(FLAGS, flag) for flag in now.flags],
         changes=[
             Change(adjustment, _deltas(adjustment), after, own)
             for adjustment, after, own in zip(adjustments, states[1:], lines[1:], strict=True)
@@ -150,18 +153,25 @@ def _lines(state: Standing) -> list[Line]:
     return [msgspec.convert(line, Line, strict=False) for line in state.price.lines]
 
 
-def _prices(states: Iterable[Standing]) -> dict[int, Price]:
-    ids = {line.price_id for state in states for line in _lines(state)}
+def _prices(priced: Iterable[Sequence[Line]]) -> dict[int, Price]:
+    ids = {line.price_id for lines in priced for line in lines}
     # Not the snapshot's document, which is megabytes.
     prices = Price.objects.select_related("snapshot").defer("snapshot__document")
     return prices.in_bulk(list(ids)) if ids else {}
 
 
-def _line(line: Line, prices: Mapping[int, Price]) -> PriceLine:
+def _discounts(priced: Iterable[Sequence[Line]]) -> dict[int, Discount]:
+    ids = {line.discount_id for lines in priced for line in lines if line.discount_id is not None}
+    return Discount.objects.in_bulk(list(ids)) if ids else {}
+
+
+def _line(line: Line, prices: Mapping[int, Price], discounts: Mapping[int, Discount]) -> PriceLine:
     price = prices.get(line.price_id)
     named: dict[str, Any] = {}
+    if line.discount_id is not None:
+        named["discount"] = discounts.get(line.discount_id)
     if price is not None:
-        named = {
+        named |= {
             "provider": price.provider,
             "model": price.canonical_model,
             "is_own": price.organization_id is not None,
