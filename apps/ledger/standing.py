@@ -99,7 +99,9 @@ def standing_of(event: UsageEvent, adjustments: Sequence[Adjustment]) -> Standin
     if not adjustments:
         is_duplicate = event.price_status == PriceStatus.DUPLICATE
         meters = {} if is_duplicate else reported_meters(event)
-        return Standing(event, 0, _price(event, event.cost, _price_flags(event)), event.same_call_as, meters, event.service_tier)
+        return Standing(
+            event, 0, _price(event, event.cost, _price_flags(event)), event.same_call_as, meters, event.service_tier
+        )
     last = adjustments[-1]
     rows: list[Any] = [] if event.price_status == PriceStatus.DUPLICATE else [event]
     rows += adjustments

@@ -70,7 +70,12 @@ def reprice(
     """The event at another cost."""
     now = standing(row)
     return _adjusted(
-        row, price=price(cost, now.price, flags=flags), meters=now.meters, kind=Adjustment.Kind.REPRICE, reason=reason, **changes
+        row,
+        price=price(cost, now.price, flags=flags),
+        meters=now.meters,
+        kind=Adjustment.Kind.REPRICE,
+        reason=reason,
+        **changes,
     )
 
 
