@@ -101,7 +101,8 @@ def deleted_until() -> dict[uuid.UUID, datetime]:
 def adjustments_deleted_since(moment: datetime) -> int:
     """How many went with their events, of all projects, as the trail has it."""
     found = Entry.objects.filter(action=DELETED, created_at__gte=moment)
-    return found.aggregate(count=Sum(Cast(KT("detail__adjustments"), BigIntegerField()), default=0))["count"]
+    count: int = found.aggregate(count=Sum(Cast(KT("detail__adjustments"), BigIntegerField()), default=0))["count"]
+    return count
 
 
 def delete_old_links() -> int:

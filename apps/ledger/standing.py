@@ -169,12 +169,14 @@ def adjust(
         cost -= before.cost
     if price.cost is not None:
         cost += price.cost
+    # A 0 that was not told before is kept: a price may need to know that there was none.
     deltas = {
         METER_COLUMNS[meter]: delta
         for meter in METER_COLUMNS
         if (delta := meters.get(meter, 0) - standing.meters.get(meter, 0))
+        or (meter in meters and meter not in standing.meters)
     }
-    if not cost and not deltas and before.status == price.status and before.reason == price.reason:
+    if not cost and not any(deltas.values()) and before.status == price.status and before.reason == price.reason:
         return None
     return Adjustment(
         event_id=standing.event.id,

@@ -81,7 +81,7 @@ def test_an_error_that_told_a_part_of_its_tokens_used_something() -> None:
 def test_own_machines_are_free_by_rule_without_tokens_too() -> None:
     for meters in ({}, {IN: 0, OUT: 0}):
         found = price(meters, provider="ollama", model="llama3")
-        assert (found.status, found.reason, found.cost) == (PriceStatus.PRICED, "self_hosted", 0)
+        assert (found.status, found.reason, found.cost) == (PriceStatus.PRICED, "self_hosted", Decimal(0))
 
 
 @pytest.mark.parametrize("meters", [{}, {IN: 0, OUT: 0}, {IN: 500}, {IN: 500, OUT: 20}])
@@ -90,7 +90,7 @@ def test_an_hour_of_own_machines_costs_what_it_does_whatever_was_told_of_tokens(
 ) -> None:
     own_price(acme, "vllm", "*", PER_HOUR)
     found = price(meters, provider="vllm", model="llama3", total_duration_ms=HOUR)
-    assert (found.status, found.cost) == (PriceStatus.PRICED, 2)
+    assert (found.status, found.cost) == (PriceStatus.PRICED, Decimal(2))
     [line] = found.lines
     assert (line.meter, line.quantity) == (Meter.DURATION, HOUR)
     assert price(meters, provider="vllm", model="llama3").reason == "missing_usage"

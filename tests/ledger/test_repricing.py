@@ -144,6 +144,16 @@ class TestPreview:
         assert done(asked).events_changed == 1
 
 
+def test_an_output_of_0_is_still_told_when_a_duplicate_stands_alone_again(acme: Workspace, project: uuid.UUID) -> None:
+    at_once = facts.event(
+        project, meters={Meter.INPUT: 123, Meter.OUTPUT: 0}, price_status="duplicate", same_call_as=uuid.uuid4()
+    )
+    assert facts.detail(at_once, input=123, output=0).meters == {Meter.INPUT: 123, Meter.OUTPUT: 0}
+    dollars(acme, "2", model="gpt-4o-mini")
+    assert done(start(previewed(project))).events_changed == 1
+    assert facts.standing(at_once).price.cost == Decimal("0.000246")
+
+
 class TestRun:
     def test_adjusts_what_differs_and_says_why_and_who(self, acme: Workspace, project: uuid.UUID) -> None:
         author = uuid.uuid4()
