@@ -12,13 +12,13 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import IntegrityError, transaction
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 
 from apps.pricing.dated import AgreementError, NoAgreementError
 from apps.pricing.feeds import genai, litellm
 from apps.pricing.feeds.base import FeedError, Rate
 from apps.pricing.meters import Meter
-from apps.pricing.models import Price, PriceSnapshot, UnpricedModel
+from apps.pricing.models import ModelAlias, Price, PriceSnapshot, UnpricedModel
 from apps.pricing.rating import Reason, rate_by
 from apps.pricing.refresh import (
     DecidedError,
@@ -45,14 +45,21 @@ NEW = datetime(2027, 6, 1, tzinfo=UTC)
 PENDING, APPROVED, REJECTED, SUPERSEDED = PriceSnapshot.Status
 
 
-@pytest.fixture(autouse=True)
-def nothing_else(paper: PaperFeed, db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The paper feed is all there is; what other tests' fixtures have imported stays out of the book."""
-    monkeypatch.setattr("apps.pricing.refresh.FEEDS", {paper.source: paper})
-    with transaction.atomic():
-        Price.objects.all().delete()
+@pytest.fixture(scope="module")
+def empty_table(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Without the lists that other tests' fixtures have imported: emptied once, since deleting them takes as long as
+    many tests, and rolled back after the last test of this file. Each test has a savepoint of its own in it."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        for table in (Price, ModelAlias, PriceSnapshot):
+            table._default_manager.all().delete()
         yield
         transaction.set_rollback(True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_else(empty_table: None, paper: PaperFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paper feed is all there is."""
+    monkeypatch.setattr("apps.pricing.refresh.FEEDS", {paper.source: paper})
 
 
 def model(name: str = "m", **prices: Any) -> dict[str, Any]:
