@@ -16,19 +16,19 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from apps.pricing.diffs import Diff, changed_rules, diff_of, is_small
+from apps.pricing.book import PriceList
+from apps.pricing.diffs import Diff, diff_of, is_same, is_small
 from apps.pricing.feeds import FEEDS
-from apps.pricing.feeds.base import Alias, Feed, FeedError, Listing
+from apps.pricing.feeds.base import Feed, FeedError, Listing
 from apps.pricing.models import PriceSnapshot
+from apps.pricing.selectors import load_lists, precedence
 from apps.pricing.services import (
     PriceImport,
     approval_time,
     lock_prices,
     put_in_force,
-    standing_aliases,
-    standing_prices,
 )
-from apps.pricing.timeline import revise
+from apps.pricing.unpriced import unpriced_models
 from web.errors import DomainError
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def approve(*, snapshot_id: int, by: str) -> PriceImport:
         listing = FEEDS[snapshot.source].parse(zlib.decompress(snapshot.document))
         now = approval_time()
         diff = _diff(snapshot.source, listing, now)
-        if diff == snapshot.diff:
+        if is_same(snapshot.diff or {}, diff):
             return put_in_force(snapshot, listing, now, by=_author(by))
         snapshot.diff = diff
         snapshot.save(update_fields=["diff"])
@@ -160,9 +160,8 @@ def _author(by: str) -> str:
 
 
 def _diff(source: str, listing: Listing, at: datetime) -> Diff:
-    table = standing_prices(source)
-    standing = (
-        Alias(row.provider, row.rule, row.canonical_provider, row.canonical_model) for row in standing_aliases(source)
-    )
-    prices = diff_of(table, listing.prices, revise(table, listing.prices, at), at)
-    return {**prices, "rules": changed_rules(standing, listing.aliases)}
+    lists = load_lists()
+    if source not in (prices.source for prices in lists):
+        lists = sorted([*lists, PriceList(source, (), ())], key=lambda prices: precedence(prices.source))
+    place = [prices.source for prices in lists].index(source)
+    return diff_of(lists, place, listing, unpriced_models().values_list("provider", "model"), at)

@@ -1,5 +1,6 @@
 """Newer list prices: read, shown, and in force only once somebody or the rule approves."""
 
+import json
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -103,9 +104,12 @@ def test_nothing_changes_before_approval(paper: PaperFeed) -> None:
                 "percent": "40.0",
             }
         ],
-        "models_new": [],
-        "models_gone": [],
+        "names": [],
         "rules": [],
+        "models_new": [],
+        "prices_new": [],
+        "names_priced": [],
+        "models_gone": [],
     }
     done = approve(snapshot_id=found.snapshot.pk, by="ops@example.com")
     assert (done.prices_opened, done.prices_closed) == (1, 1)
@@ -247,6 +251,143 @@ def test_dates_of_the_feed_are_shown(paper: PaperFeed) -> None:
     assert (change["from"], change["kind"], change["percent"]) == ("2027-01-01T00:00:00+00:00", "changed", "100.0")
     gone = refreshed(paper, model("n", input="5")).snapshot.diff or {}
     assert (gone["models_new"], gone["models_gone"], gone["changes"]) == (["testco:n"], ["testco:m"], [])
+
+
+# --- Which model a name is ---
+
+
+def called(*names: str) -> None:
+    note_unpriced([("testco", name, Reason.UNKNOWN_MODEL) for name in names])
+
+
+def rules(name: str, rule: dict[str, Any], **prices: Any) -> dict[str, Any]:
+    return {**model(name, **prices), "match": rule}
+
+
+def test_a_new_model_that_takes_over_a_name_changes_what_it_costs(paper: PaperFeed) -> None:
+    released(paper, model("gpt-5", input="5"))
+    found = refreshed(paper, rules("gpt-5-pro", {"contains": "gpt-5"}, input="900"), model("gpt-5", input="5"))
+    assert found.news is News.PENDING
+    diff = found.snapshot.diff or {}
+    assert diff["names"] == [{"name": "testco:gpt-5", "old": "testco:gpt-5 (paper)", "new": "testco:gpt-5-pro (paper)"}]
+    (change,) = diff["changes"]
+    assert (change["model"], change["old"], change["new"]) == ("testco:gpt-5", "5 USD/1000000", "900 USD/1000000")
+    assert (change["kind"], change["percent"], change["from"]) == ("changed", "17900.0", None)
+    assert diff["models_new"] == ["testco:gpt-5-pro"]
+    (new,) = diff["prices_new"]
+    assert (new["model"], new["kind"], new["old"], new["new"]) == (
+        "testco:gpt-5-pro",
+        "new",
+        None,
+        "900 USD/1000000",
+    )
+    assert cost("gpt-5") == 5
+    approve(snapshot_id=found.snapshot.pk, by="ops@example.com")
+    assert cost("gpt-5") == 900
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named", "approved"),
+    [
+        # Two rules that find one name change places: the same price, another one.
+        ([("a", {"contains": "x"}, "5"), ("b", {"starts_with": "x"}, "5")], "ba", {"testco:x": "b"}, True),
+        ([("a", {"contains": "x"}, "5"), ("b", {"starts_with": "x"}, "9")], "ba", {"testco:x": "b"}, False),
+        # They find no name in common that is known: only the order is another.
+        ([("a", {"equals": "x"}, "5"), ("b", {"equals": "y"}, "9")], "ba", {}, True),
+    ],
+)
+def test_the_order_of_rules_counts(
+    paper: PaperFeed,
+    before: list[tuple[str, dict[str, Any], str]],
+    after: str,
+    named: dict[str, str],
+    approved: bool,
+) -> None:
+    models = {name: rules(name, rule, input=price) for name, rule, price in before}
+    released(paper, *models.values())
+    found = refreshed(paper, *(models[name] for name in after))
+    diff = found.snapshot.diff or {}
+    assert {name["name"]: name["new"] for name in diff["names"]} == {
+        name: f"testco:{new} (paper)" for name, new in named.items()
+    }
+    assert len(diff["rules"]) == 1
+    assert (found.news is News.APPROVED) == approved
+
+
+def test_an_order_that_changes_is_counted(paper: PaperFeed, settings: Settings) -> None:
+    settings.PRICE_AUTO_APPROVE_CHANGES = 0
+    one, two, three = (model(name, input="5") for name in ("a", "b", "c"))
+    released(paper, one, two, three)
+    # A new one in between moves nothing.
+    assert refreshed(paper, one, model("d", input="5"), two, three).news is News.APPROVED
+    found = refreshed(paper, three, one, model("d", input="5"), two)
+    assert (found.news, (found.snapshot.diff or {})["rules"]) == (News.PENDING, ["testco: testco:c"])
+
+
+def test_a_name_that_loses_its_price_waits(paper: PaperFeed) -> None:
+    released(paper, rules("m", {"starts_with": "m"}, input="5"))
+    called("m-2")
+    found = refreshed(paper, model(input="5"))
+    assert found.news is News.PENDING
+    assert (found.snapshot.diff or {})["names"] == [{"name": "testco:m-2", "old": "testco:m (paper)", "new": None}]
+    assert "without a price: testco:m-2, was testco:m (paper)" in command("diff", str(found.snapshot.pk))
+
+
+def test_what_was_called_without_a_price_and_gets_one_is_shown(paper: PaperFeed, settings: Settings) -> None:
+    released(paper, model(input="5"))
+    called("B-1", "c")
+    newer = (model(input="5"), rules("b", {"starts_with": "b"}, input="900"))
+    settings.PRICE_AUTO_APPROVE_CHANGES = 0
+    found = refreshed(paper, *newer)
+    diff = found.snapshot.diff or {}
+    assert (diff["changes"], diff["names"]) == ([], [])
+    assert diff["names_priced"] == [{"name": "testco:b-1", "old": None, "new": "testco:b (paper)"}]
+    assert found.news is News.PENDING
+    # More of them come in all the time: that makes no diff stale.
+    called("b-2")
+    approve(snapshot_id=found.snapshot.pk, by="ops@example.com")
+    assert [row.model for row in unpriced_models()] == ["c"]
+    # No amount that was known changes: the number counts, not the price.
+    settings.PRICE_AUTO_APPROVE_CHANGES = 1
+    assert refreshed(paper, *newer, model("c", input="900")).news is News.APPROVED
+
+
+def test_a_name_is_what_all_lists_make_of_it(paper: PaperFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What staff priced no feed changes; what only a later list had the feed takes over."""
+    later = PaperFeed()
+    later.source = "later"
+    monkeypatch.setattr("apps.pricing.services.FEEDS", {paper.source: paper, later.source: later})
+    monkeypatch.setattr("apps.pricing.selectors.PRECEDENCE", ("staff", "paper", "later"))
+    released(paper, model(input="5"))
+    later.document = document(model("n", input="1"))
+    import_prices(source=later.source)
+    put("o", "1")
+    found = refreshed(paper, model(input="5"), model("n", input="9"), model("o", input="9"))
+    diff = found.snapshot.diff or {}
+    assert diff["names"] == [{"name": "testco:n", "old": "testco:n (later)", "new": "testco:n (paper)"}]
+    assert [(change["model"], change["percent"]) for change in diff["changes"]] == [("testco:n", "800.0")]
+    assert found.news is News.PENDING
+
+
+def test_another_providers_batches_are_none_of_the_name(paper: PaperFeed) -> None:
+    """A name that becomes a model of the provider it falls back to is compared by what it is charged there."""
+    batches = [{"when": {"processing": "batch"}, **entry({"input_mtok": "1"})}]
+    owner = {"id": "owner", "fallback_model_providers": []}
+    asked = {"id": "testco", "fallback_model_providers": ["owner"]}
+    theirs = {"id": "x", "match": {"starts_with": "x"}, "prices": [entry({"input_mtok": "5"})], "price_variants": []}
+    ours = {"id": "x-1", "match": {"equals": "x-1"}, "prices": [entry({"input_mtok": "5.5"})], "price_variants": []}
+
+    def put_up(*models: dict[str, Any]) -> None:
+        providers = [{**owner, "models": [{**theirs, "price_variants": batches}]}, {**asked, "models": list(models)}]
+        paper.document = json.dumps({"format": genai.FORMAT, "providers": providers}).encode()
+
+    put_up()
+    import_prices(source=paper.source)
+    put_up(ours)
+    found = refresh(paper)
+    (change,) = (found.snapshot.diff or {})["changes"]
+    assert (change["model"], change["variant"], change["percent"]) == ("testco:x-1", {}, "10.0")
+    assert found.news is News.APPROVED
 
 
 # --- Feeds that fail ---
@@ -424,6 +565,7 @@ def test_the_command_goes_all_the_way(paper: PaperFeed) -> None:
     shown = command("diff", str(waiting.pk))
     assert "changed testco:m input: 5 USD/1000000 -> 9 USD/1000000 (+80.0 %)" in shown
     assert "new: testco:n" in shown
+    assert "new testco:n input: none -> 1 USD/1000000" in shown
     assert '"models_new": [' in command("diff", str(waiting.pk), "--json")
     assert "1 closed" in command("approve", str(waiting.pk), "--by", "ops@example.com")
     assert cost() == 9

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_date, parse_datetime
 
+from apps.pricing.diffs import NOTHING, lines_of, size_of
 from apps.pricing.feeds.base import FeedError, Rate
 from apps.pricing.meters import Meter
 from apps.pricing.models import PriceSnapshot
@@ -84,7 +85,7 @@ class Command(BaseCommand):
     def _list(self, _: dict[str, Any]) -> None:
         for snapshot in PriceSnapshot.objects.defer("document").order_by("-id")[:NEWEST]:
             by = f" by {snapshot.decided_by}" if snapshot.decided_by else ""
-            size = f": {_size(snapshot.diff)}" if snapshot.diff else ""
+            size = f": {size_of(snapshot.diff)}" if snapshot.diff else ""
             self.stdout.write(
                 f"{snapshot.pk:>5}  {snapshot.fetched_at:%Y-%m-%d}  {snapshot.status}{by}  {snapshot}{size}"
             )
@@ -93,22 +94,13 @@ class Command(BaseCommand):
         snapshot = PriceSnapshot.objects.filter(pk=options["id"]).first()
         if snapshot is None:
             raise NoSnapshotError(f"There is no snapshot {options['id']}.")
-        diff = snapshot.diff or {"changes": [], "models_new": [], "models_gone": [], "rules": []}
+        diff = {**NOTHING, **(snapshot.diff or {})}
         if options["json"]:
             self.stdout.write(json.dumps(diff, indent=1))
             return
-        self.stdout.write(f"{snapshot}, {snapshot.status}: {_size(diff)}")
-        for change in diff["changes"]:
-            details = [change["meter"], *(f"{name}={value}" for name, value in change["variant"].items())]
-            details += [f"above {change['tier_above']}"] if change["tier_above"] else []
-            details += [change["hours"]] if change["hours"] else []
-            percent = "" if change["percent"] is None else f" ({Decimal(change['percent']):+} %)"
-            since = f" from {change['from'][:10]}" if change["from"] else ""
-            prices = f"{change['old'] or 'none'} -> {change['new'] or 'none'}"
-            self.stdout.write(f"  {change['kind']} {change['model']} {', '.join(details)}: {prices}{percent}{since}")
-        for title, names in (("new", "models_new"), ("gone upstream", "models_gone"), ("other names", "rules")):
-            for name in diff[names]:
-                self.stdout.write(f"  {title}: {name}")
+        self.stdout.write(f"{snapshot}, {snapshot.status}: {size_of(diff)}")
+        for line in lines_of(diff):
+            self.stdout.write(f"  {line}")
 
     def _approve(self, options: dict[str, Any]) -> None:
         done = approve(snapshot_id=options["id"], by=options["by"])
@@ -144,13 +136,6 @@ class Command(BaseCommand):
             start=_moment(options["start"]),
         )
         self.stdout.write(f"{snapshot}: the price of {options['provider']}:{options['model']} ends.")
-
-
-def _size(diff: dict[str, Any]) -> str:
-    return (
-        f"{len(diff['changes'])} prices, {len(diff['models_new'])} models new,"
-        f" {len(diff['models_gone'])} gone upstream, {len(diff['rules'])} with other names"
-    )
 
 
 def _decimal(meter: Meter, text: str) -> Decimal:
