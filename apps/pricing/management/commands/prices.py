@@ -14,7 +14,7 @@ from apps.pricing.diffs import NOTHING, lines_of, size_of
 from apps.pricing.feeds.base import FeedError, Rate
 from apps.pricing.meters import Meter
 from apps.pricing.models import PriceSnapshot
-from apps.pricing.refresh import NoSnapshotError, Refreshed, approve, refresh_all, reject
+from apps.pricing.refresh import NoSnapshotError, Refreshed, approve, refresh_all, reject, restore
 from apps.pricing.staff import end_list_price, set_list_price
 from apps.pricing.unpriced import unpriced_models
 from web.errors import DomainError
@@ -40,16 +40,20 @@ class Command(BaseCommand):
         shown = verb("diff", "Shows what a snapshot changes.")
         shown.add_argument("id", type=int)
         shown.add_argument("--json", action="store_true", help="As stored, with every new model.")
-        for name, help in (("approve", "Puts a snapshot in force."), ("reject", "Sets a snapshot aside.")):  # noqa: A001
+        for name, help in (  # noqa: A001
+            ("approve", "Puts a snapshot in force."),
+            ("reject", "Sets a snapshot aside."),
+            ("restore", "Puts an earlier snapshot's document in force again, from now on."),
+        ):
             decided = verb(name, help)
             decided.add_argument("id", type=int)
-            decided.add_argument("--by", required=True, metavar="EMAIL")
-            if name == "reject":
-                decided.add_argument("--note", default="")
+            decided.add_argument("--by", required=True, metavar="EMAIL", help="One of staff.")
+            if name != "approve":
+                decided.add_argument("--note", required=name == "restore", default="")
         for name, help in (("set", "Sets the list price of a model."), ("end", "Ends a price that was set.")):  # noqa: A001
             changed = verb(name, help, "provider", "model")
             changed.add_argument("--from", dest="start", metavar="DATE", help="Date or time, UTC where it says none.")
-            changed.add_argument("--by", required=True, metavar="EMAIL")
+            changed.add_argument("--by", required=True, metavar="EMAIL", help="One of staff.")
             changed.add_argument("--note", required=True)
             if name == "set":
                 changed.add_argument("--per", type=int, default=1_000_000, metavar="UNITS")
@@ -63,6 +67,7 @@ class Command(BaseCommand):
             "diff": self._diff,
             "approve": self._approve,
             "reject": self._reject,
+            "restore": self._restore,
             "unpriced": self._unpriced,
             "set": self._set,
             "end": self._end,
@@ -71,6 +76,8 @@ class Command(BaseCommand):
             verbs[options["verb"]](options)
         except DomainError as error:
             raise CommandError(error.detail) from error
+        except FeedError as error:
+            raise CommandError(str(error)) from error
 
     def _refresh(self, _: dict[str, Any]) -> None:
         results = refresh_all()
@@ -85,6 +92,7 @@ class Command(BaseCommand):
     def _list(self, _: dict[str, Any]) -> None:
         for snapshot in PriceSnapshot.objects.defer("document").order_by("-id")[:NEWEST]:
             by = f" by {snapshot.decided_by}" if snapshot.decided_by else ""
+            by += f", restores {snapshot.restores_id}" if snapshot.restores_id else ""
             size = f": {size_of(snapshot.diff)}" if snapshot.diff else ""
             self.stdout.write(
                 f"{snapshot.pk:>5}  {snapshot.fetched_at:%Y-%m-%d}  {snapshot.status}{by}  {snapshot}{size}"
@@ -109,6 +117,11 @@ class Command(BaseCommand):
     def _reject(self, options: dict[str, Any]) -> None:
         snapshot = reject(snapshot_id=options["id"], by=options["by"], note=options["note"])
         self.stdout.write(f"{snapshot}: rejected.")
+
+    def _restore(self, options: dict[str, Any]) -> None:
+        done = restore(snapshot_id=options["id"], by=options["by"], note=options["note"])
+        prices = f"prices {done.prices_opened} opened, {done.prices_closed} closed"
+        self.stdout.write(f"{done.snapshot.pk}: {done.snapshot} again, {prices}.")
 
     def _unpriced(self, _: dict[str, Any]) -> None:
         for row in unpriced_models():
