@@ -155,8 +155,8 @@ def first_unpriced(provider: str, model: str) -> datetime | None:
             """,
             {"provider": provider, "model": model},
         )
-        [(first,)] = cursor.fetchall()
-    return first
+        found: list[tuple[datetime | None]] = cursor.fetchall()
+    return found[0][0]
 
 
 # What a number beside a tab may cost: so many models are looked at, and so many calls of each from either end.

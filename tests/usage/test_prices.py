@@ -258,9 +258,16 @@ def test_only_their_own_page_reads_all_calls_without_a_price(
     with tenant_scope(acme.organization):
         add_event(acme.project, model="house-model")
     asked: list[str] = []
+
+    def noted(name: str, real: Any) -> Any:
+        def ask() -> Any:
+            asked.append(name)
+            return real()
+
+        return ask
+
     for name in ("unpriced", "count_unpriced"):
-        real = getattr(price_selectors, name)
-        monkeypatch.setattr(price_selectors, name, lambda name=name, real=real: asked.append(name) or real())
+        monkeypatch.setattr(price_selectors, name, noted(name, getattr(price_selectors, name)))
 
     def asks(path: str) -> list[str]:
         asked.clear()
@@ -329,7 +336,7 @@ def test_a_repricing_from_the_form_to_its_reversal(acme: Workspace, alice: Membe
         "What would change",
         "Model house-model",
         "production (production)",
-        "1 → 0",
+        f"production (production) {event.occurred_at:%b %Y} 1 1 1 → 0",
         "+$0.006",
         "Re-price 1 call",
     ):

@@ -42,5 +42,5 @@ def oldest_call() -> datetime | None:
             """,
             [projects_with_events()],
         )
-        [(oldest,)] = cursor.fetchall()
-    return oldest
+        found: list[tuple[datetime | None]] = cursor.fetchall()
+    return found[0][0]
