@@ -22,9 +22,10 @@ from apps.vault.selectors import people
 
 
 def render_prices(request: MemberRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
-    """A page of prices: with times in the organization's zone, and the models that wait for a price."""
+    """A page of prices: with times in the organization's zone. Where tabs are shown, the number of models that wait
+    for a price is asked for, and only there."""
     context = frame(request, **context)
-    context.setdefault("unpriced", price_selectors.unpriced())
+    context.setdefault("waiting", price_selectors.count_unpriced)
     context["zone"] = request.organization.time_zone
     with timezone.override(zone_of(request)):
         return render(request, template, context, status=status)
@@ -49,7 +50,8 @@ def prices(request: MemberRequest) -> HttpResponse:
 @organization_view(Ability.VIEW)
 def unpriced(request: MemberRequest) -> HttpResponse:
     """GET prices/unpriced/"""
-    return render_prices(request, "usage/unpriced.html", {})
+    found = price_selectors.unpriced()
+    return render_prices(request, "usage/unpriced.html", {"unpriced": found, "waiting": len(found)})
 
 
 @require_GET
@@ -167,9 +169,11 @@ def _asked(request: MemberRequest) -> dict[str, Any]:
         "model": request.GET.get("model", "")[:256],
         "from": _today(request),
     }
-    for each in price_selectors.unpriced() if asked["model"] else []:
-        if (each.provider, each.model) == (asked["provider"], asked["model"]):
-            asked["from"] = each.first_seen.astimezone(zone_of(request)).date()
+    # The form that was sent names its own day.
+    if request.method != "POST" and asked["model"]:
+        first = price_selectors.first_unpriced(asked["provider"], asked["model"])
+        if first is not None:
+            asked["from"] = first.astimezone(zone_of(request)).date()
     return asked
 
 

@@ -1,6 +1,7 @@
 """Pages of prices: own ones, discounts, what has none, the lists, and re-pricing the past."""
 
 import re
+import uuid
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,9 +18,11 @@ from apps.ledger.selectors import EventFilter, totals
 from apps.organizations.models import Membership
 from apps.pricing.meters import Meter
 from apps.pricing.selectors import discounts, forget_terms, overrides
-from apps.usage.price_selectors import unpriced
+from apps.usage import price_selectors
+from apps.usage.price_selectors import LOOKED_AT, count_unpriced, first_unpriced, unpriced
 from tenancy import tenant_scope
 from tests.cast import Member, Workspace
+from tests.ledger import facts
 from tests.usage.events import add_event
 from tests.usage.test_ledger import text_of
 
@@ -220,6 +223,66 @@ def test_the_queue_follows_adjustments(acme: Workspace, alice: Member, browser: 
         assert (house.calls, house.tokens) == (1, 1_500)
 
 
+def test_the_number_beside_the_tab_follows_calls_at_either_end(
+    acme: Workspace, alice: Member, browser: Browser
+) -> None:
+    now = timezone.now()
+    with tenant_scope(acme.organization):
+        assert (count_unpriced(), first_unpriced("openai", "house-model")) == (0, None)
+        add_event(acme.project)
+        for model in ("house-model", "barn-model"):
+            for age in range(2 * LOOKED_AT, 0, -1):
+                add_event(acme.project, model=model, at=now - timedelta(days=age))
+        assert count_unpriced() == 2
+        assert first_unpriced("openai", "house-model") == now - timedelta(days=2 * LOOKED_AT)
+    # One of the two gets a price for all but its first days, then for all.
+    for start, waiting in [(now - timedelta(days=LOOKED_AT), 2), (now - timedelta(days=99), 1)]:
+        browser.post(acme.url("prices/add/"), price(**{"from": start.date().isoformat()}))
+        with tenant_scope(acme.organization):
+            done = engine.preview(EventFilter(), reason="A price", author_id=alice.user.id)
+            engine.start(done)
+            work(done)
+            assert count_unpriced() == len(unpriced()) == waiting
+    assert f"Without a price {waiting}" in text_of(browser.get(acme.url("prices/")))
+
+
+def test_a_call_that_is_unpriced_since_is_in_the_number(acme: Workspace) -> None:
+    with tenant_scope(acme.organization):
+        # It came in as another row's duplicate, and turned out to be none.
+        facts.detail(add_event(acme.project, model="house-model", same_call_as=uuid.uuid4()), input=5)
+        assert count_unpriced() == len(unpriced()) == 1
+
+
+def test_only_their_own_page_reads_all_calls_without_a_price(
+    acme: Workspace, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tenant_scope(acme.organization):
+        add_event(acme.project, model="house-model")
+    asked: list[str] = []
+
+    def noted(name: str, real: Any) -> Any:
+        def ask() -> Any:
+            asked.append(name)
+            return real()
+
+        return ask
+
+    for name in ("unpriced", "count_unpriced"):
+        monkeypatch.setattr(price_selectors, name, noted(name, getattr(price_selectors, name)))
+
+    def asks(path: str) -> list[str]:
+        asked.clear()
+        assert browser.get(acme.url(f"prices/{path}")).status_code == 200
+        return list(asked)
+
+    assert asks("unpriced/") == ["unpriced"]
+    for path in ("", "list/", "repricing/"):
+        assert asks(path) == ["count_unpriced"]
+    # Pages without the tabs need no number.
+    for path in ("add/?provider=openai&model=house-model", "discounts/add/", "repricing/new/"):
+        assert asks(path) == []
+
+
 def test_a_list_price_is_looked_up(acme: Workspace, browser: Browser) -> None:
     url = acme.url("prices/list/")
     assert "Look up a list price" in text_of(browser.get(url))
@@ -274,7 +337,7 @@ def test_a_repricing_from_the_form_to_its_reversal(acme: Workspace, alice: Membe
         "What would change",
         "Model house-model",
         "production (production)",
-        "1 → 0",
+        f"production (production) {event.occurred_at:%b %Y} 1 1 1 → 0",
         "+$0.006",
         "Re-price 1 call",
     ):
