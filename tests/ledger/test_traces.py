@@ -507,7 +507,31 @@ def test_an_agents_turns_are_calls_of_their_own(exporter: Exporter) -> None:
     assert set(exporter.standings()) == {first.event_id, second.event_id}
     assert exporter.cost() == 2 * Decimal("0.00024")
     with tenant_scope(exporter.workspace.organization):
-        assert SpanLink.objects.filter(project_id=exporter.project.id).count() == 1
+        # A tool's span is kept neither: what is below it is no part of what is above.
+        assert SpanLink.objects.filter(project_id=exporter.project.id).count() == 0
+
+
+TOOLS: list[tuple[str, dict[str, str]]] = [
+    (OPENAI, {"gen_ai.operation.name": "execute_tool"}),
+    (OPENAI, {"gen_ai.operation.name": "invoke_agent"}),
+    ("traceloop.tracer", {"traceloop.span.kind": "tool"}),
+    (OPENINFERENCE, {"openinference.span.kind": "TOOL"}),
+    ("langfuse-sdk", {"langfuse.observation.type": "agent"}),
+    ("mlflow", {"mlflow.spanType": '"TOOL"'}),
+    ("ai", {"ai.operationId": "ai.toolCall"}),
+]
+
+
+@pytest.mark.parametrize(("scope", "attributes"), TOOLS)
+def test_a_call_that_a_tool_makes_is_no_part_of_the_one_that_asked_for_the_tool(
+    exporter: Exporter, scope: str, attributes: dict[str, str]
+) -> None:
+    outer = chat(duration_ms=5_000)
+    tool = Sent(attributes, scope).below(outer)
+    inner = chat(5_000, 500).below(other_span().below(tool))
+    exporter.send(inner)
+    exporter.send(outer, tool)
+    assert exporter.cost() == Decimal("0.00024") + Decimal("0.00105")
 
 
 def test_two_projects_do_not_see_each_others_spans(exporter: Exporter, acme: Workspace) -> None:
