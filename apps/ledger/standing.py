@@ -158,7 +158,8 @@ def adjust(
         for meter in METER_COLUMNS
         if (delta := meters.get(meter, 0) - standing.meters.get(meter, 0))
     }
-    if not cost and not deltas and before.status == price.status and before.reason == price.reason:
+    stays = before.status == price.status and before.reason == price.reason and standing.same_call_as == same_call_as
+    if not cost and not deltas and stays:
         return None
     return Adjustment(
         event_id=standing.event.id,
