@@ -116,12 +116,13 @@ def export_traces(request: HttpRequest) -> HttpResponse:
 
 
 def _read(decoded: Decoded) -> tuple[list[Call], list[SpanParent]]:
-    """The calls among the spans, and the links of the others."""
+    """The calls among the spans, and the links of the others. Tools and agents have none, so that looking for the call
+    around another one ends there."""
     calls, links = [], []
     for span in decoded.spans:
         call = emitters.read(span)
         if call is not None:
             calls.append(call)
-        elif span.parent_event_id is not None:
+        elif span.parent_event_id is not None and not emitters.is_apart(span):
             links.append(SpanParent(span.event_id, span.parent_event_id))
     return calls, links

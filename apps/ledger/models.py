@@ -238,7 +238,8 @@ class Adjustment(Measured, TenantModel):
 
 
 class SpanLink(TenantModel):
-    """A span that is no call, kept for a day: calls above and below it that arrive separately are one call."""
+    """A span that is no call, no tool and no agent, kept for a day: calls above and below it that arrive separately are
+    one call."""
 
     project_id = models.UUIDField()
     event_id = models.UUIDField()

@@ -176,7 +176,8 @@ def adjust(
         if (delta := meters.get(meter, 0) - standing.meters.get(meter, 0))
         or (meter in meters and meter not in standing.meters)
     }
-    if not cost and not any(deltas.values()) and before.status == price.status and before.reason == price.reason:
+    stays = before.status == price.status and before.reason == price.reason and standing.same_call_as == same_call_as
+    if not cost and not any(deltas.values()) and stays:
         return None
     return Adjustment(
         event_id=standing.event.id,

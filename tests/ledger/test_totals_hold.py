@@ -26,7 +26,14 @@ from tenancy import TenantRef, tenant_scope
 from tests.cast import Workspace
 
 START = datetime(2026, 9, 21, 12, tzinfo=UTC)
-MODELS = (("openai", "gpt-4o-mini"), ("anthropic", "claude-sonnet-4-5"), ("openai", "gpt-of-tomorrow"))
+# The last two do not say who was asked for what.
+MODELS = (
+    ("openai", "gpt-4o-mini"),
+    ("anthropic", "claude-sonnet-4-5"),
+    ("openai", "gpt-of-tomorrow"),
+    ("", "gpt-4o-mini"),
+    ("", ""),
+)
 SCOPES = ("any-llm", "opentelemetry.instrumentation.genai.openai", "com.anthropic.sdk.python", "langchain")
 
 
@@ -154,6 +161,12 @@ class Ledger:
         }
         return total | {name: sum(one.meters.get(meter, 0) for one in found) for meter, name in METER_COLUMNS.items()}
 
+    def verdicts(self) -> dict[uuid.UUID, tuple[str, uuid.UUID | None]]:
+        """Of each report, whether another counts for it, and by which rule."""
+        with tenant_scope(self.acme.organization):
+            found = standings(UsageEvent.objects.filter(project_id=self.project_id))
+        return {one.event.event_id: (one.price.reason if one.same_call_as else "", one.same_call_as) for one in found}
+
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=stories())
@@ -166,5 +179,8 @@ def test_order_batches_repeats_and_crashes_change_no_total(
         ledger = Ledger(acme)
         ledger.deliver(told, delivery)
         assert ledger.sums() == ledger.rows()
-        found.append(ledger.sums())
+        verdicts = ledger.verdicts()
+        # What is left out leads to what counts for it.
+        assert all(verdicts[other] == ("", None) for _, other in verdicts.values() if other is not None)
+        found.append((ledger.sums(), verdicts))
     assert found[0] == found[1]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 
 from apps.directory.services import retire_key
 from apps.ledger.group_commit import GroupCommit
@@ -319,7 +319,9 @@ def test_the_command_lists_what_the_ledger_holds(reporter: Reporter) -> None:
 class TestGroupCommit:
     """The queue behind the endpoint, with a commit that the test holds open."""
 
-    def run(self, fail_on: int | None = None) -> tuple[list[list[int]], dict[int, object]]:
+    def run(
+        self, fail_on: int | None = None, error: Exception | None = None
+    ) -> tuple[list[list[int]], dict[int, object]]:
         """Five rows: 0 is being stored while 1 to 4 arrive. The batches, and what each row's thread got."""
         batches: list[list[int]] = []
         results: dict[int, object] = {}
@@ -331,7 +333,7 @@ class TestGroupCommit:
                 first_runs.set()
                 assert others_wait.wait(timeout=30)
             if fail_on in rows:
-                raise RuntimeError("the disk is full")
+                raise error or RuntimeError("the disk is full")
             return [row % 2 == 0 for row in rows]
 
         group = GroupCommit(commit, most=4)
@@ -339,7 +341,7 @@ class TestGroupCommit:
         def store(row: int) -> None:
             try:
                 results[row] = group.store("tenant", row)
-            except RuntimeError as error:
+            except (RuntimeError, DatabaseError) as error:
                 results[row] = str(error)
 
         threads = [threading.Thread(target=store, args=[row]) for row in range(5)]
@@ -364,3 +366,9 @@ class TestGroupCommit:
     def test_a_failed_commit_is_everybodys_who_was_in_it_and_nobody_elses(self) -> None:
         _, results = self.run(fail_on=3)
         assert results == {0: True, **dict.fromkeys((1, 2, 3, 4), "the disk is full")}
+
+    @pytest.mark.parametrize("error", [DataError("out of range"), IntegrityError("not unique")])
+    def test_a_row_that_the_database_refuses_is_no_error_of_the_others(self, error: Exception) -> None:
+        batches, results = self.run(fail_on=3, error=error)
+        assert sorted(batches[2:]) == [[1], [2], [3], [4]]
+        assert results == {0: True, 1: False, 2: True, 3: str(error), 4: True}

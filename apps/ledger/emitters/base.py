@@ -123,8 +123,9 @@ class Emitter:
 
     `scopes` are the instrumentation scopes whose spans are its own; one that ends in "*" stands for all that start so.
     `marks` are span attributes that only this emitter's conventions have: they tell its spans below any other scope.
-    `extra` are attributes read besides `fields`. `span_names` and `first_token_events` are the names it tells spans
-    and events by; all others are dropped unread.
+    `extra` are attributes read besides `fields`. `apart` has, of those that say what a span is, the values of tools and
+    agents, in lower case: a call below one is no part of a call above it. `span_names` and `first_token_events` are the
+    names it tells spans and events by; all others are dropped unread.
     """
 
     name: ClassVar[str]
@@ -132,6 +133,7 @@ class Emitter:
     marks: ClassVar[Names] = ()
     fields: ClassVar[Fields]
     extra: ClassVar[Mapping[str, Kind]] = {}
+    apart: ClassVar[Mapping[str, frozenset[str]]] = {}
     span_names: ClassVar[frozenset[str]] = frozenset()
     first_token_events: ClassVar[frozenset[str]] = frozenset()
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from apps.ledger.calls import Ending
 from apps.ledger.emitters import usage
 from apps.ledger.emitters.base import Emitter, Fields, Names, Quantities, Span, within_input
+from apps.ledger.emitters.semconv import TOOLS_AND_AGENTS
 from apps.ledger.emitters.values import MOMENT, TIER, WORD, costs, counts, quoted
 from apps.pricing.meters import Meter
 
@@ -53,6 +54,7 @@ class Langfuse(Emitter):
         _LEVEL: TIER,
         _STARTED: quoted(MOMENT),
     }
+    apart = {_TYPE: TOOLS_AND_AGENTS}
 
     def operation(self, span: Span) -> str:
         return _OPERATIONS.get(str(span.attributes.get(_TYPE, "")).lower(), "")

@@ -38,6 +38,7 @@ class Vercel(Emitter):
         },
     )
     extra = {_OPERATION: WORD}
+    apart = {_OPERATION: frozenset(("ai.toolcall",))}
 
     def operation(self, span: Span) -> str:
         return _OPERATIONS.get(str(span.attributes.get(_OPERATION, "")).rpartition(".")[2], "")

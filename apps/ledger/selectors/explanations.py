@@ -35,6 +35,7 @@ REASONS = {
     "missing_usage": "The report does not tell what was used.",
     "ambiguous_variant": "Two prices fit this call.",
     "within_call": "A call further out in the same trace is the same call.",
+    "around_calls": "It does not say which model was asked, and the calls within it are reported by themselves.",
     "same_response": "Another report names the same response of the provider.",
     "possible_duplicate": "Another instrumentation reported the same model and counts at the same time: a guess.",
 }
