@@ -513,7 +513,66 @@ def langfuse(usage: Any, **more: Any) -> Any:
             {Meter.INPUT: 10, Meter.OUTPUT: 300, Meter.REASONING: 120},
             True,
         ),
+        # What its handler for LangChain makes of details: each is taken out of `input` or `output`, here down to 0.
+        (
+            {
+                **{"input": 0, "output": 0, "total": 1500},
+                **{"input_modality_TEXT": 1100, "input_modality_IMAGE": 100, "output_modality_TEXT": 300},
+            },
+            BOTH,
+            True,
+        ),
+        (
+            {
+                **{"input": 0, "output": 180, "total": 1500, "thoughts_token_count": 120},
+                **{"input_modality_text": 150, "input_modality_audio": 50, "cached_modality_text": 900},
+                **{"cached_modality_audio": 100, "cached_content_token_count": 1000},
+            },
+            {**BOTH, Meter.CACHE_READ: 1000, Meter.AUDIO_IN: 50, Meter.REASONING: 120},
+            False,
+        ),
+        (
+            {
+                **{"input": 50, "output": 70, "total": 1520, "input_cache_read": 1000, "input_cache_creation": 0},
+                **{"input_ephemeral_5m_input_tokens": 300, "input_ephemeral_1h_input_tokens": 100},
+            },
+            {
+                Meter.INPUT: 1450,
+                Meter.OUTPUT: 70,
+                Meter.CACHE_READ: 1000,
+                Meter.CACHE_WRITE: 400,
+                Meter.CACHE_WRITE_1H: 100,
+            },
+            False,
+        ),
+        (
+            {
+                **{"input": 0, "output": 0, "total": 1500, "input_flex": 200, "output_flex": 180},
+                **{"input_flex_cache_read": 1000, "output_flex_reasoning": 120},
+            },
+            {**BOTH, Meter.CACHE_READ: 1000, Meter.REASONING: 120},
+            False,
+        ),
+        (
+            {
+                **{"input": 1200, "output": 300, "total": 1500, "input_priority": 200, "output_priority": 180},
+                **{"input_priority_cache_read": 1000, "output_priority_reasoning": 120},
+            },
+            {**BOTH, Meter.CACHE_READ: 1000, Meter.REASONING: 120},
+            True,
+        ),
+        # A text that was cached is a text.
+        (
+            {"input": 0, "output": 300, "total": 1500, "input_cached_tokens": 1000, "input_text_tokens": 1200},
+            {**BOTH, Meter.CACHE_READ: 1000},
+            False,
+        ),
+        ({"input": 0, "output": 0, "input_modality_TEXT": 1200, "output_modality_TEXT": 300}, BOTH, True),
+        # More was used than is understood.
+        ({"input": 0, "output": 0, "total": 1500, "input_modality_SMELL": 1200}, {}, True),
+        ({"input": 200, "output": 300, "total": 1500, "input_of_tomorrow": 1000}, {}, True),
         ({"input": 4}, {Meter.INPUT: 4}, True),
+        ({"input": 4, "total": 4}, {Meter.INPUT: 4}, True),
         ({"total": 15}, {}, True),
         ({"input": "many", "output": -1}, {}, True),
         ([1, 2], {}, True),
