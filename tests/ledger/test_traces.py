@@ -246,6 +246,9 @@ def test_times_are_the_reporters_own_and_a_wrong_clock_is_marked(exporter: Expor
     assert rows[late.event_id].occurred_at.year < 2026
     assert rows[early.event_id].flags == ["clock_skew"]
     assert sum(row.flags == ["clock_skew"] for row in rows.values()) == 2
+    endless = chat(duration_ms=73 * year)
+    exporter.send(endless)
+    assert exporter.standings()[endless.event_id].event.flags == ["clock_skew"]
 
 
 def test_labels_are_hidden_where_the_project_says_so(exporter: Exporter) -> None:
