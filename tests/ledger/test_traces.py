@@ -28,6 +28,7 @@ from apps.projects.models import Project
 from apps.projects.services import archive_project, create_project, restore_project
 from tenancy import tenant_scope
 from tests.cast import Sdk, Workspace
+from tests.ledger import facts
 
 START = 1_790_000_000 * 10**9  # 2026-09-21, in nanoseconds
 OPENAI = "opentelemetry.instrumentation.genai.openai"
@@ -334,6 +335,24 @@ def test_whatever_is_not_the_exporters_fault_is_to_be_sent_again(
     assert int(answer["Retry-After"]) <= 3
     monkeypatch.undo()
     assert exporter.standings() == {}
+
+
+def test_what_the_database_cannot_take_is_said_and_the_rest_is_stored(exporter: Exporter) -> None:
+    """Sent again it would be the same."""
+    outer = other_span()
+    with facts.a_dollar_a_token(exporter.workspace.organization.id):
+        answer = exporter.post(export([outer, chat(), other_span().below(outer), chat(10**12), chat()]))
+    assert answer.status_code == 200
+    partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+    assert (partial.rejected_spans, "too large" in partial.error_message) == (1, True)
+    assert len(exporter.standings()) == 2
+    with tenant_scope(exporter.workspace.organization):
+        assert SpanLink.objects.filter(project_id=exporter.project.id).count() == 1
+
+
+def test_a_providers_name_fits_its_column_in_lower_case_too(exporter: Exporter) -> None:
+    exporter.send(chat(attributes={"gen_ai.provider.name": "İ" * 64}))
+    assert [one.event.provider for one in exporter.standings().values()] == ["i\u0307" * 32]
 
 
 def test_the_sdks_token_reports_until_its_key_is_retired(acme: Workspace) -> None:

@@ -774,6 +774,8 @@ def test_providers_are_billed_as_the_price_table_has_them() -> None:
         ("", "mistral-large:123b", ""),
         ("", "o3x", ""),
         ("langchain", "", ""),
+        # In lower case it is two characters.
+        ("İ" * 64, "", "i\u0307" * 32),
     ],
 )
 def test_provider_names(sent: str, model: str, provider: str) -> None:
