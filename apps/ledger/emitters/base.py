@@ -147,6 +147,10 @@ class Emitter:
         """What was asked of a model, in OpenTelemetry's words; "" for a span that is no call to one."""
         raise NotImplementedError
 
+    def provider(self, span: Span) -> str:
+        """Who was asked, as the span says it."""
+        return _text(span, self.fields.provider)
+
     def quantities(self, span: Span) -> tuple[Quantities, bool]:
         """What was used, and whether the cache was counted within the input."""
         return within_input(self.counted(span))
@@ -197,7 +201,7 @@ class Emitter:
         return Call(
             event_id=span.event_id,
             source=self.name,
-            provider=provider_name(_text(span, fields.provider), model or request_model),
+            provider=provider_name(self.provider(span), model or request_model),
             model=model,
             request_model=request_model,
             operation=operation,

@@ -709,6 +709,36 @@ def test_vercel() -> None:
     assert read(only(outer, scope="ai")) is None
 
 
+@pytest.mark.parametrize(
+    ("sent", "provider", "billed_as"),
+    [
+        ("openai.chat", "openai", "openai"),
+        ("openai.responses", "openai", "openai"),
+        ("anthropic.messages", "anthropic", "anthropic"),
+        ("google.generative-ai", "gemini", "google"),
+        ("google.vertex.chat", "vertexai", "google"),
+        ("google.vertex.anthropic.messages", "vertexaianthropic", "google"),
+        ("azure.chat", "azureopenai", "azure"),
+        ("azure-openai.responses", "azureopenai", "azure"),
+        ("amazon-bedrock", "bedrock", "aws"),
+        ("mistral.chat", "mistral", "mistral"),
+        ("xai.chat", "xai", "x-ai"),
+        ("togetherai.chat", "together", "together"),
+        ("moonshotai.chat", "moonshot", "moonshotai"),
+        ("groq.chat", "groq", "groq"),
+        ("gateway", "gateway", "gateway"),
+        ("Somebody.chat", "somebody", "somebody"),
+        # OpenTelemetry's names, which have dots of their own.
+        ("gcp.vertex_ai", "vertexai", "google"),
+        ("azure.ai.openai", "azureopenai", "azure"),
+    ],
+)
+@pytest.mark.parametrize("attribute", ["ai.model.provider", "gen_ai.system"])
+def test_providers_of_vercel(sent: str, provider: str, billed_as: str, attribute: str) -> None:
+    found = call({"ai.operationId": "ai.streamText.doStream", attribute: sent}, scope="ai")
+    assert (found.provider, canonical(found.provider)) == (provider, billed_as)
+
+
 # --- The registry, and providers ---
 
 
