@@ -36,6 +36,7 @@ class Vercel(Emitter):
         request_model=("gen_ai.request.model", "ai.model.id"),
         response_id=("gen_ai.response.id", "ai.response.id"),
         first_token_ms=("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk"),
+        tokens_per_second=("ai.response.avgOutputTokensPerSecond", "ai.response.avgCompletionTokensPerSecond"),
         session=("gen_ai.conversation.id", "session.id", "ai.telemetry.metadata.sessionId"),
         meters={
             Meter.INPUT: (

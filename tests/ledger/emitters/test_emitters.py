@@ -79,7 +79,8 @@ def test_official() -> None:
     assert (found.trace_id and found.trace_id.bytes, found.instance) == (TRACE, "pod-1")
     assert (found.sequence_source, found.sequence_number) == ("worker-1", 7)
     assert found.provider_key_id is None
-    assert found.tokens_per_second is None
+    # 300 tokens in the 1.75 seconds after the first.
+    assert (found.tokens_per_second, found.chunks_received) == (pytest.approx(300 / 1.75), None)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +222,39 @@ def test_a_span_that_ends_before_it_starts() -> None:
     assert found.started_at is not None
 
 
+@pytest.mark.parametrize(
+    ("said_seconds", "kept_ms"),
+    [
+        (2, 2000),
+        # By another clock, or from before the span began: it came with the end.
+        (2.000_013, 2000),
+        (2.053, 2000),
+        (3, 2000),
+        # Milliseconds that pass for seconds.
+        (250, None),
+    ],
+)
+def test_a_first_token_after_the_end(said_seconds: float, kept_ms: float | None) -> None:
+    found = call({**CHAT, "gen_ai.response.time_to_first_chunk": said_seconds}, scope=OFFICIAL)
+    assert (found.time_to_first_token_ms, found.total_duration_ms) == (kept_ms, 2000)
+    assert found.tokens_per_second == (None if kept_ms else 150)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rate"),
+    [
+        ({}, 150),
+        ({"end_time_unix_nano": START}, None),
+        ({"end_time_unix_nano": START - SECOND}, None),
+        ({"start_time_unix_nano": 0}, None),
+    ],
+)
+def test_tokens_a_second_are_derived(fields: dict[str, Any], rate: float | None) -> None:
+    assert call(CHAT, scope=OFFICIAL, **fields).tokens_per_second == rate
+    assert call(without(CHAT, "gen_ai.usage.output_tokens"), scope=OFFICIAL, **fields).tokens_per_second is None
+    assert call({**CHAT, "gen_ai.usage.output_tokens": 0}, scope=OFFICIAL, **fields).tokens_per_second is None
+
+
 def test_unknown_scopes_are_read_by_the_conventions_they_use() -> None:
     assert call(CHAT, scope="my.library").source == "semconv"
     assert call({"openinference.span.kind": "LLM"}, scope="my.library").source == "openinference"
@@ -289,7 +323,9 @@ def test_openllmetry() -> None:
     found = call(older, scope=scope, events=[chunk, event("gen_ai.content.completion.chunk", SECOND)])
     assert (found.source, found.provider, found.operation) == ("openllmetry", "openai", "chat")
     assert found.meters == {Meter.INPUT: 10, Meter.OUTPUT: 5}
-    assert (found.user, found.time_to_first_token_ms) == ("u-1", 250)
+    assert (found.user, found.time_to_first_token_ms, found.chunks_received) == ("u-1", 250, 2)
+    long = call(older, scope=scope, events=[chunk] * 128, dropped_events_count=72)
+    assert (long.time_to_first_token_ms, long.chunks_received) == (None, 200)
     assert call({"llm.request.type": "rerank"}, scope="opentelemetry.instrumentation.cohere").operation == "rerank"
     assert read(only({"llm.request.type": "unknown"}, scope=scope)) is None
 
@@ -696,6 +732,7 @@ def test_vercel() -> None:
             "ai.response.model": "gpt-4o-mini-2024-07-18",
             "ai.response.id": "chatcmpl-1",
             "ai.response.msToFirstChunk": 80.5,
+            "ai.response.avgOutputTokensPerSecond": 160.25,
             "ai.usage.inputTokens": 1200,
             "ai.usage.outputTokens": 300,
             "ai.usage.cachedInputTokens": 1000,
@@ -705,6 +742,7 @@ def test_vercel() -> None:
     )
     assert found.meters == {**BOTH, Meter.CACHE_READ: 1000, Meter.REASONING: 120}
     assert (found.source, found.provider, found.time_to_first_token_ms) == ("vercel-ai", "openai", 80.5)
+    assert found.tokens_per_second == 160.25
     outer = {"ai.operationId": "ai.streamText", "ai.usage.inputTokens": 1200}
     assert read(only(outer, scope="ai")) is None
 
