@@ -109,7 +109,7 @@ def _stored(store: Store, reporter: Reporter, calls: Sequence[Call]) -> dict[uui
     except (DataError, IntegrityError) as error:
         if len(calls) == 1:
             # No more of it: the message can quote the row.
-            logger.error("the database can't take an event: %s", type(error.__cause__).__name__)  # noqa: TRY400
+            logger.error("the database can't take an event: %s", type(error.__cause__).__name__)
             return {calls[0].event_id: Outcome.OUT_OF_BOUNDS}
     half = len(calls) // 2
     return _stored(store, reporter, calls[:half]) | _stored(store, reporter, calls[half:])

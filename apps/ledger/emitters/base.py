@@ -33,9 +33,9 @@ class Span:
 
     `event_id` is the trace id's last eight bytes and the span id's eight; `parent_event_id` likewise. `name` is empty
     unless some emitter tells its spans by it. `error` is whether the status is ERROR; `exception_type` the type named
-    by the last exception event, never its text. `first_token_at` is the time of the event that marks the first token
-    or chunk, `first_token_ms` what that event says itself. `chunks` counts the events of chunks. `bad_values` are attributes that would have been read but
-    had values that can't be right; those are dropped.
+    by the last exception event, never its text. `first_token_at` is the time of the event that marks the first token or
+    chunk, `first_token_ms` what that event says itself. `chunks` counts the events of chunks. `bad_values` are
+    attributes that would have been read but had values that can't be right; those are dropped.
     """
 
     event_id: uuid.UUID

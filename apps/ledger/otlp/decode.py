@@ -134,7 +134,7 @@ def _add_event(span: Span, name: str, nanoseconds: int, attributes: Mapping[str,
 
 
 def _add_dropped_events(span: Span, sent: int | None) -> None:
-    """Python's and JavaScript's SDKs keep a span's last 128 events: of a longer stream they dropped the first chunks."""
+    """Python's and JavaScript's SDKs keep a span's last 128 events: of a longer stream they drop the first chunks."""
     dropped = COUNT.accept(sent or 0)
     if isinstance(dropped, int) and dropped:
         span.chunks += dropped
