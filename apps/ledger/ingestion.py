@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from django.db import transaction
-from django.utils.crypto import salted_hmac
 
 from apps.directory.callers import Reporter, refuse_revoked
 from apps.directory.sql import LIVE_KEY
 from apps.ledger.calls import Call
 from apps.ledger.group_commit import GroupCommit, refuse_transaction
+from apps.ledger.labels import hidden
 from apps.ledger.models import Adjustment, PriceStatus, UsageEvent
 from apps.ledger.outcomes import Outcome
 from apps.ledger.prices import Price, Priceable, price_of
@@ -121,7 +121,7 @@ def _prepare(reporter: Reporter, call: Call, context: "_Context", now: datetime)
     """The call's row as it is if no other report is about it, which is so of nearly all. Outside the lock, since most
     of the work is here."""
     if context.hides_labels:
-        call.session, call.user = (_hidden(reporter.project_id, label) for label in (call.session, call.user))
+        call.session, call.user = (hidden(reporter.project_id, label) for label in (call.session, call.user))
     if call.source == "any-llm" and reporter.generation is not None:
         # The SDK had its key from here; what other instrumentations called with is not known.
         call.provider_key_id = call.provider_key_id or context.in_use.get(call.provider)
@@ -508,11 +508,6 @@ def _towards(verdict: Verdict, standing: Standing) -> Adjustment | None:
 
 def _says_more(verdict: Verdict, meters: Meters, service_tier: str) -> bool:
     return verdict.meters != meters or verdict.service_tier not in ("", service_tier)
-
-
-def _hidden(project_id: uuid.UUID, label: str) -> str:
-    """A label that tells one user or session from another and nobody's name."""
-    return salted_hmac("ledger.labels", f"{project_id}:{label}", algorithm="sha256").hexdigest()[:16] if label else ""
 
 
 def _store_links(project_id: uuid.UUID, links: Mapping[uuid.UUID, uuid.UUID]) -> None:

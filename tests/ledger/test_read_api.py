@@ -112,6 +112,11 @@ def test_times_and_names_narrow_it(sdk: Sdk, project: uuid.UUID) -> None:
         ({"totals": "no"}, "totals"),
         ({"status": "free"}, "$.status"),
         ({"project_ids": "7"}, "$.project_ids"),
+        ({"model": "\0"}, "model can't hold a NUL character."),
+        ({"session": "a\0b"}, "session can't hold a NUL character."),
+        ({"cursor": "\0"}, "cursor"),
+        ({"limit": "1\0"}, "limit"),
+        ({"\0": "x"}, "unknown field"),
     ],
 )
 def test_bad_parameters_are_named(sdk: Sdk, parameters: dict[str, str], said: str) -> None:

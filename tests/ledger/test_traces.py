@@ -29,6 +29,7 @@ from apps.projects.models import Project
 from apps.projects.services import archive_project, create_project, restore_project
 from tenancy import tenant_scope
 from tests.cast import Sdk, Workspace
+from tests.ledger import facts
 
 START = 1_790_000_000 * 10**9  # 2026-09-21, in nanoseconds
 OPENAI = "opentelemetry.instrumentation.genai.openai"
@@ -248,6 +249,9 @@ def test_times_are_the_reporters_own_and_a_wrong_clock_is_marked(exporter: Expor
     assert rows[late.event_id].occurred_at.year < 2026
     assert rows[early.event_id].flags == ["clock_skew"]
     assert sum(row.flags == ["clock_skew"] for row in rows.values()) == 2
+    endless = chat(duration_ms=73 * year)
+    exporter.send(endless)
+    assert exporter.standings()[endless.event_id].event.flags == ["clock_skew"]
 
 
 def test_labels_are_hidden_where_the_project_says_so(exporter: Exporter) -> None:
@@ -333,6 +337,24 @@ def test_whatever_is_not_the_exporters_fault_is_to_be_sent_again(
     assert int(answer["Retry-After"]) <= 3
     monkeypatch.undo()
     assert exporter.standings() == {}
+
+
+def test_what_the_database_cannot_take_is_said_and_the_rest_is_stored(exporter: Exporter) -> None:
+    """Sent again it would be the same."""
+    outer = other_span()
+    with facts.a_dollar_a_token(exporter.workspace.organization.id):
+        answer = exporter.post(export([outer, chat(), other_span().below(outer), chat(10**12), chat()]))
+    assert answer.status_code == 200
+    partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+    assert (partial.rejected_spans, "too large" in partial.error_message) == (1, True)
+    assert len(exporter.standings()) == 2
+    with tenant_scope(exporter.workspace.organization):
+        assert SpanLink.objects.filter(project_id=exporter.project.id).count() == 1
+
+
+def test_a_providers_name_fits_its_column_in_lower_case_too(exporter: Exporter) -> None:
+    exporter.send(chat(attributes={"gen_ai.provider.name": "İ" * 64}))
+    assert [one.event.provider for one in exporter.standings().values()] == ["i\u0307" * 32]
 
 
 def test_the_sdks_token_reports_until_its_key_is_retired(acme: Workspace) -> None:

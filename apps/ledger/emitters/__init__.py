@@ -35,12 +35,15 @@ EMITTERS: tuple[Emitter, ...] = (
 # What is decoded, and nothing else.
 KEYS: Mapping[str, Kind] = {key: kind for emitter in EMITTERS for key, kind in emitter.keys.items()}
 SPAN_NAMES = frozenset(name for emitter in EMITTERS for name in emitter.span_names)
-FIRST_TOKEN_EVENTS = frozenset(name for emitter in EMITTERS for name in emitter.first_token_events)
+CHUNK_EVENTS = frozenset(name for emitter in EMITTERS for name in emitter.chunk_events)
+# The first chunk has the first token.
+FIRST_TOKEN_EVENTS = CHUNK_EVENTS.union(name for emitter in EMITTERS for name in emitter.first_token_events)
 
 _APART = tuple((key, values) for emitter in EMITTERS for key, values in emitter.apart.items())
 _MARKS = tuple((mark, emitter) for emitter in EMITTERS for mark in emitter.marks)
 
 __all__ = [
+    "CHUNK_EVENTS",
     "EMITTERS",
     "FIRST_TOKEN_EVENTS",
     "KEYS",
