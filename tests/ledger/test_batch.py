@@ -13,6 +13,7 @@ from apps.ledger.models import UsageEvent
 from apps.ledger.standing import standings
 from apps.projects.models import Project
 from tenancy import tenant_scope
+from tenancy.roles import as_owner
 from tests.cast import Sdk, Workspace
 from tests.ledger import facts
 
@@ -93,6 +94,10 @@ def test_an_event_that_the_database_cannot_take_costs_the_others_nothing(
     rows = reporter.rows()
     assert len(rows) == 4
     assert {row.user_label for row in rows} == {hidden(reporter.workspace.project.id, "u-12")}
+    # Their price is gone, so to verify the ledger would find them at fault.
+    with as_owner(), tenant_scope(reporter.workspace.organization):
+        UsageEvent.objects.filter(event_id__in=reporter.ids).delete()
+        Project.objects.filter(id=reporter.workspace.project.id).update(hides_labels=False)
 
 
 @pytest.mark.parametrize("path", ["/api/v1/usage-events/", "/api/v1/usage-events/batch"])

@@ -318,7 +318,7 @@ class TestExplain:
         found = explain(row.id)
         assert found.reason == "No price is known for this model."
         assert found.flags == [
-            "It begins in the future by the reporter's clock, or ends before it begins.",
+            "It begins or ends in the future by the reporter's clock, or ends before it begins.",
             "of_the_future",
         ]
         assert found.lines == []

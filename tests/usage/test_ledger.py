@@ -362,7 +362,7 @@ def test_what_may_be_missing_or_wrong_is_named(acme: Workspace, browser: Browser
         "The key for Mistral of production (production), fetched",
         "The client night-shift of production (production), fetched",
         "2 of web-1, production (production): numbers 2, 3",
-        "1 call begins in the future, or ends before it begins",
+        "1 call begins or ends in the future, or ends before it begins",
         "1 came more than an hour after its call began",
         "1 report left out because",
     ):

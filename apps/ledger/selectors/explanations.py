@@ -24,7 +24,7 @@ FLAGS = {
     "counted_beside": "Cached or reasoning tokens exceeded the whole, so they were taken as counted beside it.",
     "by_request_model": "The response's model is not known: priced as the model that was asked for.",
     "by_routed_model": "The model's name says which vendor's price this is.",
-    "clock_skew": "It begins in the future by the reporter's clock, or ends before it begins.",
+    "clock_skew": "It begins or ends in the future by the reporter's clock, or ends before it begins.",
     "time_of_report": "The reporter named no time: it is the report's.",
 }
 REASONS = {
