@@ -126,7 +126,7 @@ def _checked(reason: str) -> str:
 
 
 def work_out(repricing: Repricing) -> Repricing:
-    """Fills in the preview. One that is there stays as it is."""
+    """Fills in the preview. One that is there stays as it is, also where another worker makes it meanwhile."""
     if repricing.status != Status.PREVIEWING:
         return repricing
     version = fresh_prices()
@@ -146,10 +146,12 @@ def work_out(repricing: Repricing) -> Repricing:
                 continue
             month.count(row.price, row.price)
     # Prices that changed meanwhile were used for a part of it: `start` will refuse a version that never was.
-    repricing.price_version = version if _price_version() == version else ""
-    repricing.preview = msgspec.to_builtins([asdict(found[key]) for key in sorted(found)])
-    repricing.status = Status.PREVIEWED
-    repricing.save(update_fields=["price_version", "preview", "status"])
+    version = version if _price_version() == version else ""
+    lines = msgspec.to_builtins([asdict(found[key]) for key in sorted(found)])
+    # Another worker may have been quicker, and the re-pricing may have been started since.
+    unfinished = Repricing.objects.filter(pk=repricing.pk, status=Status.PREVIEWING)
+    unfinished.update(price_version=version, preview=lines, status=Status.PREVIEWED)
+    repricing.refresh_from_db()
     return repricing
 
 
@@ -248,30 +250,36 @@ def step(repricing_id: uuid.UUID) -> bool:
 
 
 def _run_batch(repricing: Repricing) -> bool:
-    events = _next_events(EventFilter.from_json(repricing.filter), repricing.cursor)
-    if not events:
+    wanted = EventFilter.from_json(repricing.filter)
+    found = _next_events(wanted, repricing.cursor)
+    if not found:
         return _finish(repricing, Status.DONE)
+    # Read again under the lock: meanwhile they may have been adjusted, or deleted because of their age.
+    _lock_projects(found)
+    rows = standings(UsageEvent.objects.filter(id__in=[event.id for event in found]))
     adjustments = [
         _adjustment(row, price, reason=repricing.reason, author_id=repricing.author_id, repricing_id=repricing.pk)
-        for row in standings(events)
-        if not _changes_currency(row, price := _price_now(row))
+        for row in rows
+        if wanted.status in (None, row.price.status) and not _changes_currency(row, price := _price_now(row))
     ]
     # The book of prices that they were rated with is at least as old as `run` and at most as young as this.
     if _price_version() != repricing.price_version:
         return _finish(repricing, Status.STOPPED)
     repricing.events_changed += store(adjustments)
-    return _go_on(repricing, events[-1].id)
+    return _go_on(repricing, found[-1].id)
 
 
 def _next_events(wanted: EventFilter, cursor: uuid.UUID | None) -> list[UsageEvent]:
-    """The events after the cursor's, project by project, their project locked. From the beginning where that event is
-    gone: what was done already is no difference any more."""
+    """The events after the cursor's, all of one project. From the beginning where that event is gone: what was done
+    already is no difference any more.
+
+    Without a lock: where few events match, the search is long, and ingestion of spans would wait for it.
+    """
     where, projects = wanted.where(), sorted(wanted.projects())
     last = UsageEvent.objects.filter(pk=cursor).first() if cursor else None
     for project_id in projects:
         if last is not None and project_id < last.project_id:
             continue
-        lock_project(project_id)
         begin = last if last is not None and last.project_id == project_id else None
         if found := events_after(where, project_id, begin, BATCH):
             return found

@@ -144,6 +144,29 @@ class TestPreview:
         assert done(asked).events_changed == 1
 
 
+    def test_a_second_worker_leaves_alone_what_the_first_has_done(
+        self, acme: Workspace, project: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        facts.event(project, model="gpt-of-tomorrow")
+        dollars(acme, "2")
+        asked = request_preview(of(project), reason="Found the price.", author_id=None)
+        fresh_prices = repricings.fresh_prices
+
+        def first_worker() -> str:
+            """While the second begins, the first is through with all of it."""
+            monkeypatch.setattr(repricings, "fresh_prices", fresh_prices)
+            assert done(start(repricings.work_out(Repricing.objects.get(pk=asked.pk)))).events_changed == 1
+            return fresh_prices()
+
+        monkeypatch.setattr(repricings, "fresh_prices", first_worker)
+        second = repricings.work_out(asked)
+        assert (second.status, second.events_changed) == (Repricing.Status.DONE, 1)
+        # As the first saw it: the second would find nothing that changes any more.
+        assert [each.changed for each in months(second)] == [1]
+        with pytest.raises(RepricingError, match="has run"):
+            start(second)
+
+
 class TestRun:
     def test_adjusts_what_differs_and_says_why_and_who(self, acme: Workspace, project: uuid.UUID) -> None:
         author = uuid.uuid4()
@@ -241,6 +264,50 @@ class TestRun:
         Repricing.objects.filter(pk=made.pk).update(cursor=uuid.uuid4())
         assert done(made).events_changed == 9
         assert Adjustment.objects.filter(project_id=project).count() == 9
+
+
+    def test_searches_before_it_locks_and_locks_only_where_something_matches(
+        self, acme: Workspace, project: uuid.UUID
+    ) -> None:
+        for _ in range(3):
+            facts.event(uuid.uuid4(), model="gpt-of-tomorrow")
+        facts.event(project, model="gpt-of-tomorrow", client_name="batch-3")
+        dollars(acme, "2")
+        made = start(preview(EventFilter(client_name="batch-3"), reason="The contract.", author_id=None))
+        said: list[str] = []
+
+        def hear(execute: Any, sql: str, parameters: Any, *rest: Any) -> Any:
+            if "pg_advisory_xact_lock" in sql:
+                said.append(f"lock {parameters[0]}")
+            elif "ledger_usageevent e" in sql and "LIMIT" in sql:
+                said.append("search")
+            return execute(sql, parameters, *rest)
+
+        with connection.execute_wrapper(hear):
+            assert step(made.pk)
+        locks = [each for each in said if each.startswith("lock")]
+        assert locks == [f"lock ledger:{project}"]
+        assert said[-1] == locks[0]
+        assert done(made).events_changed == 1
+
+    def test_what_happens_between_the_search_and_the_lock_counts(
+        self, acme: Workspace, project: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        priced, left = [facts.event(project, model="gpt-of-tomorrow") for _ in range(2)]
+        dollars(acme, "2")
+        made = start(previewed(project, status=PriceStatus.UNPRICED))
+        lock = repricings.lock_project
+
+        def late(project_id: uuid.UUID) -> None:
+            """Others had the lock until now."""
+            if not facts.standing(priced).revision:
+                facts.reprice(priced, "0.5")
+            lock(project_id)
+
+        monkeypatch.setattr(repricings, "lock_project", late)
+        assert done(made).events_changed == 1
+        assert facts.standing(priced).price.cost == Decimal("0.5")
+        assert facts.standing(left).price.cost == Decimal("0.000336")
 
 
 class KilledError(Exception):
