@@ -24,8 +24,8 @@ _NOTHING = Decimal(0)
 class Standing:
     """`event` as it was reported, and what became of it.
 
-    `meters` and `cost` are what totals hold of it: nothing for a duplicate. `revision` is its last adjustment's
-    number, 0 without any.
+    `meters` and `cost` are what totals hold of it: nothing for a duplicate. `revision` and `last_kind` are its last
+    adjustment's number and kind, 0 and "" without any.
     """
 
     event: UsageEvent
@@ -34,6 +34,7 @@ class Standing:
     same_call_as: uuid.UUID | None
     meters: Mapping[Meter, int]
     service_tier: str
+    last_kind: str = ""
 
     # What a price depends on (apps.ledger.prices.Priceable).
 
@@ -106,7 +107,7 @@ def standing_of(event: UsageEvent, adjustments: Sequence[Adjustment]) -> Standin
     if last.price_status == PriceStatus.PRICED:
         cost = sum((row.cost for row in rows if row.cost is not None), _NOTHING)
     tier = next((each.service_tier for each in reversed(adjustments) if each.service_tier), event.service_tier)
-    return Standing(event, last.revision, _price(last, cost), last.same_call_as, meters, tier)
+    return Standing(event, last.revision, _price(last, cost), last.same_call_as, meters, tier, last.kind)
 
 
 def _price(row: UsageEvent | Adjustment, cost: Decimal | None) -> Price:
