@@ -253,7 +253,10 @@ class SpanLink(TenantModel):
 
 
 class Repricing(TenantModel):
-    """Rating past events again with the prices known now: a preview, then adjustments, which can be taken back."""
+    """Rating past events again with the prices known now: a preview, then adjustments, which can be taken back.
+
+    One without an author is what the platform did by itself: its preview says what it did.
+    """
 
     class Status(models.TextChoices):
         # Being worked out.

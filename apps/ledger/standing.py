@@ -26,8 +26,8 @@ _NOTHING = Decimal(0)
 class Standing:
     """`event` as it was reported, and what became of it.
 
-    `meters` and `cost` are what totals hold of it: nothing for a duplicate. `revision` is its last adjustment's
-    number, 0 without any.
+    `meters` and `cost` are what totals hold of it: nothing for a duplicate. `revision` and `last_kind` are its last
+    adjustment's number and kind, 0 and "" without any.
     """
 
     event: UsageEvent
@@ -36,6 +36,7 @@ class Standing:
     same_call_as: uuid.UUID | None
     meters: Mapping[Meter, int]
     service_tier: str
+    last_kind: str = ""
 
     @property
     def flags(self) -> list[str]:
@@ -116,7 +117,8 @@ def standing_of(event: UsageEvent, adjustments: Sequence[Adjustment]) -> Standin
         cost = sum((row.cost for row in rows if row.cost is not None), _NOTHING)
     flags = _price_flags(event) if last.flags is None else tuple(last.flags)
     tier = next((each.service_tier for each in reversed(adjustments) if each.service_tier), event.service_tier)
-    return Standing(event, last.revision, _price(last, cost, flags), last.same_call_as, meters, tier)
+    price = _price(last, cost, flags)
+    return Standing(event, last.revision, price, last.same_call_as, meters, tier, last.kind)
 
 
 def _price_flags(event: UsageEvent) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from apps.audit.models import Entry
 from apps.ledger import repricing as engine
 from apps.ledger.models import Adjustment, Repricing, UsageEvent
 from apps.ledger.selectors import EventFilter, totals
+from apps.ledger.tasks import price_unpriced_of_organization
 from apps.organizations.models import Membership
 from apps.pricing.meters import Meter
 from apps.pricing.selectors import discounts, forget_terms, overrides
@@ -161,6 +162,62 @@ def test_discounts_that_are_none_are_refused(acme: Workspace, browser: Browser, 
     sent = {"provider": "openai", "model": "", "percent": "10", "from": today(), "note": "Why", **changes}
     assert browser.post(acme.url("prices/discounts/add/"), sent).status_code == 422
     assert not discounts(acme.organization.id).exists()
+
+
+def withdrawals(page: Any) -> list[dict[str, str]]:
+    """What the buttons of the page would send."""
+    forms = re.findall(r'action="[^"]*withdraw"(.*?)</form>', page.content.decode(), re.DOTALL)
+    return [dict(re.findall(r'name="(provider|model|start)" value="([^"]*)"', form)) for form in forms]
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_a_price_is_withdrawn_from_its_start_and_its_calls_are_priced_again(
+    acme: Workspace, browser: Browser, is_ended: bool
+) -> None:
+    url = acme.url("prices/")
+    browser.post(f"{url}add/", price(model="gpt-4o-mini", **{"from": "2026-01-01"}))
+    with tenant_scope(acme.organization):
+        event = add_event(acme.project, at=timezone.now() - timedelta(days=3))
+        assert event.cost == Decimal("0.006")
+    if is_ended:
+        browser.post(f"{url}end", {"provider": "openai", "model": "gpt-4o-mini"})
+    [sent] = withdrawals(browser.get(url))
+    assert sent == {"provider": "openai", "model": "gpt-4o-mini", "start": "2026-01-01T00:00:00+00:00"}
+    answer = browser.post(f"{url}withdraw", sent)
+    assert answer.status_code == 302
+    form = browser.get(answer["Location"])
+    assert "It holds at no time now" in text_of(form)
+    for part in ('value="gpt-4o-mini"', 'value="2026-01-01"', 'value="Withdrawn: Order 4711"'):
+        assert part in form.content.decode(), part
+    assert "List prices for everything" in text_of(browser.get(url))
+    forget_terms()
+    with tenant_scope(acme.organization):
+        repricing = engine.preview(EventFilter(model="gpt-4o-mini"), reason="Withdrawn", author_id=None)
+        work(engine.start(repricing))
+        # 1,200 at 0.15 and 300 at 0.6 a million.
+        assert totals(EventFilter()).costs == {"USD": Decimal("0.00036")}
+    # Again there is nothing to withdraw, and that is said.
+    answer = browser.post(f"{url}withdraw", sent, follow=True)
+    assert "It is not there any more" in text_of(answer)
+    assert "withdrew the own price for openai gpt-4o-mini from 2026-01-01 on" in text_of(
+        browser.get(acme.url("activity/"))
+    )
+
+
+def test_a_discount_is_withdrawn_and_what_is_to_come_can_only_be_ended(acme: Workspace, browser: Browser) -> None:
+    url = acme.url("prices/")
+    sent = {"provider": "openai", "model": "", "percent": "50", "from": "2026-01-01", "note": "Committed spend"}
+    browser.post(f"{url}discounts/add/", sent)
+    tomorrow = (timezone.now() + timedelta(days=2)).date().isoformat()
+    browser.post(f"{url}discounts/add/", {**sent, "percent": "60", "from": tomorrow})
+    [begun] = withdrawals(browser.get(url))
+    answer = browser.post(f"{url}discounts/withdraw", begun)
+    assert answer.status_code == 302
+    assert f"to={timezone.now().date() + timedelta(days=1)}" in answer["Location"]
+    assert [row.multiplier for row in discounts(acme.organization.id)] == [Decimal("0.4")]
+    assert withdrawals(browser.get(url)) == []
+    viewer = acme.join("vera", Membership.Role.VIEWER).browser()
+    assert viewer.post(f"{url}discounts/withdraw", begun).status_code == 403
 
 
 def test_prices_of_another_organization_are_not_shown(acme: Workspace, globex: Workspace, browser: Browser) -> None:
@@ -374,6 +431,29 @@ def test_a_repricing_from_the_form_to_its_reversal(acme: Workspace, alice: Membe
         assert not Adjustment.objects.filter(event=other).exists()
     assert "Taken back By Alice: Another order" in text_of(browser.get(page))
     assert "was taken back already" in text_of(browser.post(f"{page}reverse", {"reason": "Again"}, follow=True))
+
+
+def test_what_the_platform_priced_by_itself_is_shown_and_taken_back(acme: Workspace, browser: Browser) -> None:
+    with tenant_scope(acme.organization):
+        add_event(acme.project, model="house-model", at=timezone.now() - timedelta(days=3))
+    browser.post(acme.url("prices/add/"), price(**{"from": "2026-01-01"}))
+    with tenant_scope(acme.organization):
+        forget_terms()
+        price_unpriced_of_organization(organization_id=str(acme.organization.id))
+        made = Repricing.objects.get()
+    url = acme.url("prices/repricing/")
+    shown = text_of(browser.get(url))
+    assert "There is a price for it now. by any-llm platform" in shown
+    assert "+$0.006" in shown
+    page = f"{url}{made.id}/"
+    shown = text_of(browser.get(page))
+    for part in ("What it changed", "1 call changed", "1 → 0", "+$0.006", "Take it back"):
+        assert part in shown, part
+    assert browser.post(f"{page}reverse", {"reason": "A typing error"}).status_code == 302
+    with tenant_scope(acme.organization):
+        work(made)
+        assert totals(EventFilter()).unpriced == 1
+    assert "Taken back By Alice: A typing error" in text_of(browser.get(page))
 
 
 def test_a_preview_that_changes_nothing_offers_nothing(acme: Workspace, browser: Browser) -> None:
