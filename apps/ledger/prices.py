@@ -11,6 +11,8 @@ from apps.pricing.meters import OF_EVERY_CALL, Meter
 from apps.pricing.rating import Rating, rate
 from tenancy.scope import require_scope
 
+# What the cost of one call stays below: as the column has it, numeric(24,12).
+COST_LIMIT = Decimal(10) ** 12
 # These answer with no tokens of their own.
 INPUT_ONLY = frozenset(("embeddings", "rerank"))
 
@@ -73,6 +75,9 @@ def price_of(call: Priceable, meters: Mapping[Meter, int], at: datetime) -> Pric
 
 
 def from_rating(rating: Rating) -> Price:
+    """A cost that no column holds, of a price that can't be meant, is none."""
+    if rating.cost is not None and rating.cost >= COST_LIMIT:
+        return Price(PriceStatus.UNPRICED, "out_of_bounds", rating.rule)
     return Price(
         PriceStatus(rating.status.value),
         rating.reason.value,

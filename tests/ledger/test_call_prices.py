@@ -109,3 +109,10 @@ def test_a_price_for_the_call_is_not_all_where_tokens_have_one_too(acme: Workspa
     own_price(acme, "openai", "searcher", PER_REQUEST | {IN: Rate(Decimal(1), 1_000_000)})
     found = price(meters, model="searcher")
     assert (found.status, found.reason, found.cost) == (PriceStatus.UNPRICED, "missing_usage", None)
+
+
+def test_a_cost_that_no_column_holds_is_none(acme: Workspace) -> None:
+    own_price(acme, "openai", "gpt-of-gold", {IN: Rate(Decimal(10**7), 1), OUT: Rate(Decimal(1), 1)})
+    assert price({IN: 10**5 - 1, OUT: 0}, model="gpt-of-gold").cost == Decimal(10**12 - 10**7)
+    found = price({IN: 10**5, OUT: 0}, model="gpt-of-gold")
+    assert (found.status, found.reason, found.cost) == (PriceStatus.UNPRICED, "out_of_bounds", None)

@@ -33,6 +33,7 @@ REASONS = {
     "unknown_model": "No price is known for this model.",
     "no_meter_price": "The model has no price for some of what was used; half a cost would pass for the whole.",
     "missing_usage": "The report does not tell what was used.",
+    "out_of_bounds": "Its price gives a cost of a trillion or more: look at the price.",
     "ambiguous_variant": "Two prices fit this call.",
     "within_call": "A call further out in the same trace is the same call.",
     "around_calls": "It does not say which model was asked, and the calls within it are reported by themselves.",
