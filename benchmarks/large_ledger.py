@@ -1,7 +1,7 @@
 """What sums cost at a million and at ten million calls: counting them, and reading them for pages.
 
-`main` runs in a process of its own on the stack's database (see rollups.py) and prints JSON. Calls are spread over ninety
-days, three projects, nine models, five programs and two keys; prices are not looked up, since sums don't ask for them.
+`main` runs in a process of its own on the stack's database (see rollups.py) and prints JSON. Calls are spread over
+ninety days, three projects, nine models, five programs and two keys; prices are not looked up: sums don't ask for them.
 """
 
 import json
@@ -9,7 +9,6 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from django.db import connection
 from django.test import Client
@@ -32,12 +31,12 @@ ROUNDS = 20
 _FILL = """
     INSERT INTO ledger_usageevent (
         id, event_id, project_id, source, occurred_at, received_at, provider, model, client_name, provider_key_id,
-        operation, ending, error_type, price_status, price_reason, cost, currency, input_tokens, output_tokens, requests,
-        time_to_first_token_ms, total_duration_ms, tokens_per_second, price_lines, flags)
+        operation, ending, error_type, price_status, price_reason, cost, currency, input_tokens, output_tokens,
+        requests, time_to_first_token_ms, total_duration_ms, tokens_per_second, price_lines, flags)
     SELECT uuidv7(), gen_random_uuid(), ('00000000-0000-4000-8000-00000000000' || n %% 3)::uuid, 'any-llm', at, now(),
            (ARRAY['openai', 'anthropic', 'mistral'])[1 + m %% 3], 'model-' || m, 'program-' || (r * 5)::int,
-           ('00000000-0000-4000-9000-00000000000' || n %% 2)::uuid, 'chat', CASE WHEN r < 0.02 THEN 'error' ELSE 'ok' END,
-           CASE WHEN r < 0.02 THEN 'Timeout' ELSE '' END, CASE WHEN m = 8 THEN 'unpriced' ELSE 'priced' END, '',
+           ('00000000-0000-4000-9000-00000000000' || n %% 2)::uuid, 'chat',
+           CASE WHEN r < 0.02 THEN 'error' ELSE 'ok' END, CASE WHEN r < 0.02 THEN 'Timeout' ELSE '' END, CASE WHEN m = 8 THEN 'unpriced' ELSE 'priced' END, '',
            CASE WHEN m = 8 THEN NULL ELSE (r / 100)::numeric(24, 12) END, CASE WHEN m = 8 THEN '' ELSE 'USD' END,
            (r * 5000)::int, (r * 500)::int, 1, 100 + 900 * r, 500 + exp(9 * r), 20 + 80 * r, '[]', '[]'
       FROM (SELECT n, floor(9 * random() ^ 2)::int AS m, random() AS r,
@@ -83,9 +82,7 @@ def main(size: int) -> None:
 
 def _fill(count: int, *, noted: bool) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(
-            _FILL, {"count": count, "until": datetime.now(UTC), "span": timedelta(days=DAYS)}
-        )
+        cursor.execute(_FILL, {"count": count, "until": datetime.now(UTC), "span": timedelta(days=DAYS)})
         ids = [row_id for (row_id,) in cursor.fetchall()]
     if noted:
         Outbox.objects.bulk_create(Outbox(events=ids[at : at + BATCH]) for at in range(0, len(ids), BATCH))

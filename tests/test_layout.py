@@ -45,7 +45,7 @@ def test_arrows_run_down() -> None:
         "organizations": {"accounts", "audit", "pricing"},
         "audit": {"accounts"},
         "directory": {"organizations"},
-        "pricing": set(),
+        "pricing": {"accounts"},
         "projects": {"accounts", "audit", "directory", "organizations"},
         "vault": {"accounts", "audit", "directory", "ledger", "organizations", "pricing", "projects"},
         "activity": {"organizations"},

@@ -4,11 +4,12 @@ import logging
 from typing import Any
 
 import msgspec
+from django.db import DataError, IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 
-from apps.directory.callers import authenticate_reporter
+from apps.directory.callers import Reporter, authenticate_reporter
 from apps.ledger import emitters
 from apps.ledger.calls import Call
 from apps.ledger.ingestion import Batch, SpanParent, store_related
@@ -17,7 +18,7 @@ from apps.ledger.otlp.body import read_body as read_export
 from apps.ledger.otlp.decode import Decoded, decode
 from apps.ledger.outcomes import Outcome
 from apps.ledger.read_api import list_events
-from apps.ledger.services import ForeignProviderKeyError, store_usage_event, store_usage_events
+from apps.ledger.services import ForeignProviderKeyError, store_spans, store_usage_event, store_usage_events
 from apps.ledger.shapes import UsageEventBody, call_of
 from web.api import LeanView, TooLargeError, json_response, read_body
 from web.errors import RETRY_SECONDS, DomainError
@@ -27,6 +28,11 @@ logger = logging.getLogger(__name__)
 BODY_LIMIT = 65_536
 BATCH_LIMIT = 2_097_152
 MOST_EVENTS = 1_000
+
+_REFUSED = {
+    Outcome.FOREIGN_PROVIDER_KEY: ForeignProviderKeyError().detail,
+    Outcome.OUT_OF_BOUNDS: "The event has a number, or comes to a cost, that is too large to be stored.",
+}
 
 
 class UsageEventsView(LeanView):
@@ -71,6 +77,9 @@ class UsageEventBatchView(LeanView):
                 result |= {"status": "rejected", "detail": f"{error}."}
             except DomainError as error:
                 result |= {"status": "rejected", "detail": error.detail}
+            except (ValueError, ArithmeticError):
+                # Texts are looked at only here: one that is no UTF-8 leaves the array readable.
+                result |= {"status": "rejected", "detail": "The event can't be read."}
             else:
                 result["id"] = call.event_id
                 if call.event_id not in calls:
@@ -82,8 +91,8 @@ class UsageEventBatchView(LeanView):
             if result["status"] is None:
                 outcome = outcomes[result["id"]]
                 result["status"] = outcome.value
-                if outcome is Outcome.FOREIGN_PROVIDER_KEY:
-                    result |= {"status": "rejected", "detail": ForeignProviderKeyError().detail}
+                if outcome in _REFUSED:
+                    result |= {"status": "rejected", "detail": _REFUSED[outcome]}
         return json_response({"results": results})
 
 
@@ -100,7 +109,7 @@ def export_traces(request: HttpRequest) -> HttpResponse:
             return answers.failure(content_type, 405, "Send spans by POST.", {"Allow": "POST"})
         reporter = authenticate_reporter(request)
         decoded = decode(read_export(request), content_type)
-        store_related(Batch(reporter, *_read(decoded)))
+        _store(reporter, decoded)
     except DomainError as error:
         return answers.failure(content_type, error.status, error.detail, error.headers)
     except Exception:
@@ -115,13 +124,23 @@ def export_traces(request: HttpRequest) -> HttpResponse:
     return answers.success(content_type)
 
 
+def _store(reporter: Reporter, decoded: Decoded) -> None:
+    try:
+        store_related(Batch(reporter, *_read(decoded)))
+    except (DataError, IntegrityError):
+        # Read once more, because storing has changed the calls.
+        for _ in store_spans(reporter, *_read(decoded)):
+            decoded.reject("A span has a number, or comes to a cost, that is too large to be stored.")
+
+
 def _read(decoded: Decoded) -> tuple[list[Call], list[SpanParent]]:
-    """The calls among the spans, and the links of the others."""
+    """The calls among the spans, and the links of the others. Tools and agents have none, so that looking for the call
+    around another one ends there."""
     calls, links = [], []
     for span in decoded.spans:
         call = emitters.read(span)
         if call is not None:
             calls.append(call)
-        elif span.parent_event_id is not None:
+        elif span.parent_event_id is not None and not emitters.is_apart(span):
             links.append(SpanParent(span.event_id, span.parent_event_id))
     return calls, links

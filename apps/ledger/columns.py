@@ -27,7 +27,13 @@ def _meter(meter: Meter) -> Callable[[Standing], Value]:
 
 
 def _flags(row: Standing) -> str | None:
-    return " ".join(row.event.flags) or None
+    return " ".join(row.flags) or None
+
+
+def _discount(row: Standing) -> Value:
+    """Of the organization's, the one on its list prices: a call has one at most."""
+    ids: list[int] = [line["discount_id"] for line in row.price.lines if "discount_id" in line]
+    return ids[0] if ids else None
 
 
 _FACTS_BEFORE = (
@@ -49,6 +55,7 @@ COLUMNS: Mapping[str, Callable[[Standing], Value]] = {
     "price_reason": lambda row: row.price.reason or None,
     "price_rule": lambda row: row.price.rule or None,
     "price_snapshot_id": lambda row: row.price.snapshot_id,
+    "discount_id": _discount,
     "cost": lambda row: row.price.cost,
     "currency": lambda row: row.price.currency or None,
     **{name: _meter(meter) for meter, name in METER_COLUMNS.items()},

@@ -121,7 +121,7 @@ def _gaps(wanted: EventFilter, projects: Sequence[uuid.UUID]) -> list[Gap]:
             holes AS (
                 SELECT project_id, sequence_source, sequence_number + 1 AS first, following - 1 AS last,
                        row_number() OVER (PARTITION BY project_id, sequence_source ORDER BY sequence_number) AS place
-                  FROM numbered WHERE following > sequence_number + 1)
+                  FROM numbered WHERE following - sequence_number > 1)
             SELECT project_id, sequence_source, sum(last - first + 1),
                    array_agg(ARRAY[first, last] ORDER BY first) FILTER (WHERE place <= %(numbers)s)
               FROM holes GROUP BY project_id, sequence_source

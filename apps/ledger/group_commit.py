@@ -10,7 +10,10 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Generic, TypeVar, cast
 
-from django.db import connection
+from django.db import DataError, IntegrityError, connection
+
+# What is wrong with a row, not with the database: nothing of the batch was stored, but its other rows may be.
+_ONE_ROWS = (DataError, IntegrityError)
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
@@ -40,7 +43,8 @@ class _Waiting(Generic[Row, Result]):
 
 
 class GroupCommit(Generic[Row, Result]):
-    """`commit(rows)` stores rows of a queue in one transaction and says of each what became of it.
+    """`commit(rows)` stores rows of a queue in one transaction and says of each what became of it. Rows that the
+    database refuses together it gets again one by one, so that one's error is no other's.
 
     `most` is how much goes in one transaction, by `weight`; a row that is heavier goes alone.
     """
@@ -60,7 +64,7 @@ class GroupCommit(Generic[Row, Result]):
         self._queues: dict[str, list[_Waiting[Row, Result]]] = {}
 
     def store(self, name: str, row: Row) -> Result:
-        """What became of `row`. Returns after its commit; raises what the commit raised. `name` is the queue's: rows of
+        """What became of `row`. Returns after its commit; raises what its commit raised. `name` is the queue's: rows of
         one are stored in the scope of whichever thread comes first, so it is a tenant's, or a part of one's."""
         mine: _Waiting[Row, Result] = _Waiting(row)
         with self._lock:
@@ -101,8 +105,12 @@ class GroupCommit(Generic[Row, Result]):
             for waiting, result in zip(batch, self._commit([waiting.row for waiting in batch]), strict=True):
                 waiting.result = result
         except BaseException as error:  # noqa: BLE001 - handed to each thread that waits, which raises it
-            for waiting in batch:
-                waiting.error = error
+            if len(batch) > 1 and isinstance(error, _ONE_ROWS):
+                for waiting in batch:
+                    self._settle([waiting])
+            else:
+                for waiting in batch:
+                    waiting.error = error
         finally:
             for waiting in batch:
                 waiting.settled = True

@@ -9,22 +9,23 @@ come, and a crash leaves all of it or nothing. Batches that wait for the same pr
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from django.db import transaction
-from django.utils.crypto import salted_hmac
 
 from apps.directory.callers import Reporter, refuse_revoked
 from apps.directory.sql import LIVE_KEY
 from apps.ledger.calls import Call
 from apps.ledger.group_commit import GroupCommit, refuse_transaction
+from apps.ledger.labels import hidden
 from apps.ledger.models import Adjustment, PriceStatus, UsageEvent
 from apps.ledger.outcomes import Outcome
 from apps.ledger.prices import Price, Priceable, price_of
 from apps.ledger.rows import NewRow, after_commit, encoded, meters_of, row_of, set_price, store_rows
-from apps.ledger.settling import Meters, Report, Rule, Verdict, settle
+from apps.ledger.settling import LONGEST_CALL, SLACK, Meters, Report, Rule, Verdict, settle
 from apps.ledger.standing import Standing, adjust, duplicate_price, reported_meters, standings, store
 from tenancy import tenant_scope
 from tenancy.ids import uuid7
@@ -32,13 +33,12 @@ from tenancy.sql import Statement
 
 # Calls a transaction takes at most. More would save nothing, and have everybody wait for it with nothing to do.
 MOST_CALLS = 1_024
-# How far apart two reports may begin that rule C takes for one call: it bounds a search, no call is longer.
-LONGEST_CALL = timedelta(hours=1)
 # Reports lead to further reports of the same calls. Real ones end at the first or second look.
 MOST_LOOKS = 8
 
 REASONS = {
     Rule.WITHIN_CALL: "A call further out in the same trace is the same call, and counts for it.",
+    Rule.AROUND_CALLS: "It does not say which model was asked, and the calls within it are reported by themselves.",
     Rule.SAME_RESPONSE: "Another report names the same response of the provider, and counts for it.",
     Rule.POSSIBLE_DUPLICATE: "Another instrumentation of the same process reported the same model and token counts for "
     "the same time: taken for one call.",
@@ -121,7 +121,7 @@ def _prepare(reporter: Reporter, call: Call, context: "_Context", now: datetime)
     """The call's row as it is if no other report is about it, which is so of nearly all. Outside the lock, since most
     of the work is here."""
     if context.hides_labels:
-        call.session, call.user = (_hidden(reporter.project_id, label) for label in (call.session, call.user))
+        call.session, call.user = (hidden(reporter.project_id, label) for label in (call.session, call.user))
     if call.source == "any-llm" and reporter.generation is not None:
         # The SDK had its key from here; what other instrumentations called with is not known.
         call.provider_key_id = call.provider_key_id or context.in_use.get(call.provider)
@@ -162,29 +162,45 @@ _BEGIN = Statement(f"""
       FROM (SELECT pg_advisory_xact_lock(hashtextextended('ledger:' || $1, 0))) waited
 """)
 
-# Events and links of the same traces, responses and fingerprints. A plan that was made while the tables were small is
-# kept, so there must be but one way to go: each search is a subquery with a limit, which can't be turned round, and the
-# project is compared as text, for which there is no index.
-_RELATED = Statement("""
+# Times are compared in microseconds here and there, and need not be rounded alike.
+_REACH = f"interval '{SLACK.total_seconds() + 0.001} seconds'"
+_LONGEST = f"interval '{LONGEST_CALL.total_seconds()} seconds'"
+
+# Events and links of the same traces and responses, and events that look like the asked ones: of another scope, the one
+# within the other's time. A plan that was made while the tables were small is kept, so there must be but one way to go:
+# each search is a subquery with a limit, which can't be turned round, and the project is compared as text, for which
+# there is no index.
+_RELATED = Statement(f"""
     SELECT 'event', e.id, NULL::uuid
       FROM unnest($2::uuid[], $3::uuid[]) AS t (low, high), LATERAL (
-           SELECT id FROM {tenant}.ledger_usageevent
+           SELECT id FROM {{tenant}}.ledger_usageevent
             WHERE event_id BETWEEN t.low AND t.high AND project_id::text = $1 LIMIT 100000) e
     UNION ALL
     SELECT 'event', e.id, NULL
       FROM unnest($4::text[]) AS t (response_id), LATERAL (
-           SELECT id FROM {tenant}.ledger_usageevent
+           SELECT id FROM {{tenant}}.ledger_usageevent
             WHERE response_id = t.response_id AND NOT (response_id = '') AND project_id::text = $1 LIMIT 100000) e
     UNION ALL
     SELECT 'event', e.id, NULL
-      FROM unnest($5::bigint[], $6::timestamptz[], $7::timestamptz[]) AS t (fingerprint, low, high), LATERAL (
-           SELECT id FROM {tenant}.ledger_usageevent
-            WHERE fingerprint = t.fingerprint AND occurred_at BETWEEN t.low AND t.high AND project_id::text = $1
+      FROM unnest($5::bigint[], $6::text[], $7::integer[], $8::integer[], $9::integer[])
+           AS t (fingerprint, scope, first, last, latest), LATERAL (
+           SELECT id FROM {{tenant}}.ledger_usageevent u
+            WHERE fingerprint = t.fingerprint
+              AND occurred_at BETWEEN ($10::timestamptz[])[t.first] - {_LONGEST}
+                              AND ($11::timestamptz[])[t.latest] + {_REACH}
+              AND scope <> t.scope AND project_id::text = $1
+              AND EXISTS (
+                  SELECT FROM generate_series(t.first, t.last) AS asked (place), LATERAL (
+                         SELECT ($10::timestamptz[])[place], ($11::timestamptz[])[place],
+                                u.occurred_at + u.total_duration_ms * interval '1 millisecond'
+                         ) AS times (started_at, ended_at, ends_at)
+                   WHERE (u.occurred_at >= started_at - {_REACH} AND ends_at <= ended_at + {_REACH})
+                      OR (u.occurred_at <= started_at + {_REACH} AND ends_at >= ended_at - {_REACH}))
             LIMIT 100000) e
     UNION ALL
     SELECT 'link', l.event_id, l.parent_event_id
       FROM unnest($2::uuid[], $3::uuid[]) AS t (low, high), LATERAL (
-           SELECT event_id, parent_event_id FROM {tenant}.ledger_spanlink
+           SELECT event_id, parent_event_id FROM {{tenant}}.ledger_spanlink
             WHERE project_id = $1::uuid AND event_id BETWEEN t.low AND t.high LIMIT 100000) l
 """)
 
@@ -235,9 +251,9 @@ def _commit(batches: Sequence[_Prepared]) -> list[Stored]:
             for answer in answers:
                 if answer.outcomes.get(event_id) is Outcome.STORED:
                     answer.outcomes[event_id] = Outcome.DUPLICATE
-        _settle(fresh, known, parents)
+        counted = _settle(fresh, known, parents)
         _store_links(project_id, links)
-    after_commit(new.row for new in fresh.values())
+    after_commit(counted)
     return answers
 
 
@@ -246,7 +262,8 @@ _group: GroupCommit[_Prepared, Stored] = GroupCommit(
 )
 
 
-def _report_of(event: UsageEvent) -> Report:
+def _report_of(standing: Standing) -> Report:
+    event, rule = standing.event, standing.price.reason
     return Report(
         event.event_id,
         event.parent_event_id,
@@ -260,6 +277,8 @@ def _report_of(event: UsageEvent) -> Report:
         event.total_duration_ms,
         reported_meters(event),
         event.service_tier,
+        was_within=standing.same_call_as if rule == Rule.WITHIN_CALL else None,
+        was_around=standing.same_call_as if rule == Rule.AROUND_CALLS else None,
     )
 
 
@@ -302,7 +321,7 @@ def _related(
             break
         found = standings(UsageEvent.objects.filter(id__in=ids))
         known |= {standing.event.event_id: standing for standing in found}
-        wanted = _Keys.of(_report_of(standing.event) for standing in found)
+        wanted = _Keys.of(_report_of(standing) for standing in found)
     return known, parents
 
 
@@ -311,13 +330,22 @@ def _trace(event_id: uuid.UUID) -> str:
     return str(event_id)[:18]
 
 
+class _Lookalike(NamedTuple):
+    """Of a report that rule C may be about."""
+
+    fingerprint: int
+    scope: str
+    started_at: datetime
+    ended_at: datetime
+
+
 @dataclass(slots=True)
 class _Keys:
-    """What to look for: traces, responses, and fingerprints with the time around them."""
+    """What to look for: traces, responses, and what others must look like."""
 
     traces: set[str] = field(default_factory=set)
     responses: set[str] = field(default_factory=set)
-    lookalikes: set[tuple[int, datetime]] = field(default_factory=set)
+    lookalikes: set[_Lookalike] = field(default_factory=set)
 
     @classmethod
     def of(cls, reports: Iterable[Report]) -> "_Keys":
@@ -326,19 +354,27 @@ class _Keys:
             keys.traces.add(_trace(report.event_id))
             if report.response_id:
                 keys.responses.add(report.response_id)
-            if report.fingerprint is not None:
-                keys.lookalikes.add((report.fingerprint, report.started_at))
+            if report.fingerprint is not None and report.duration_ms is not None:
+                keys.lookalikes.add(_Lookalike(report.fingerprint, report.scope, report.started_at, report.ended_at))
         return keys
 
     def arrays(self) -> Sequence[str]:
-        """$2 to $7 of _RELATED."""
+        """$2 to $11 of _RELATED."""
+        lookalikes = sorted(self.lookalikes)
+        windows = _windows(lookalikes)
+        scopes = {scope: _quoted(scope) for scope in {each.scope for each in lookalikes}}
         return (
             _array(f"{trace}-0000-000000000000" for trace in self.traces),
             _array(f"{trace}-ffff-ffffffffffff" for trace in self.traces),
-            _array(json.dumps(each) for each in self.responses),
-            _array(str(each) for each, _ in self.lookalikes),
-            _array(f'"{(at - LONGEST_CALL).isoformat()}"' for _, at in self.lookalikes),
-            _array(f'"{(at + LONGEST_CALL).isoformat()}"' for _, at in self.lookalikes),
+            _array(_quoted(each) for each in self.responses),
+            _array(str(lookalikes[window.first].fingerprint) for window in windows),
+            _array(scopes[lookalikes[window.first].scope] for window in windows),
+            # PostgreSQL counts from 1.
+            _array(str(window.first + 1) for window in windows),
+            _array(str(window.last + 1) for window in windows),
+            _array(str(window.latest + 1) for window in windows),
+            _array(each.started_at.isoformat() for each in lookalikes),
+            _array(each.ended_at.isoformat() for each in lookalikes),
         )
 
     def __bool__(self) -> bool:
@@ -357,6 +393,39 @@ class _Keys:
         return self
 
 
+@dataclass(slots=True)
+class _Window:
+    """A stretch of time in which to look for what looks like the reports from `first` to `last`. Of these `latest` ends
+    last. Places in a list."""
+
+    first: int
+    last: int
+    latest: int
+
+
+def _windows(lookalikes: Sequence[_Lookalike]) -> list[_Window]:
+    """Of sorted lookalikes. Those of one fingerprint and scope whose windows overlap share one: a program that makes
+    the same call over and over would have the same rows read for each of them."""
+    windows: list[_Window] = []
+    for place, each in enumerate(lookalikes):
+        if windows:
+            window = windows[-1]
+            before = lookalikes[window.latest]
+            is_alike = each.fingerprint == before.fingerprint and each.scope == before.scope
+            if is_alike and each.started_at - LONGEST_CALL <= before.ended_at:
+                window.last = place
+                if each.ended_at > before.ended_at:
+                    window.latest = place
+                continue
+        windows.append(_Window(place, place, place))
+    return windows
+
+
+def _quoted(text: str) -> str:
+    """As an item of a PostgreSQL array."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def _array(items: Iterable[str]) -> str:
     """A PostgreSQL array's text form. Items need no quotes, or have them."""
     return "{" + ",".join(items) + "}"
@@ -364,23 +433,33 @@ def _array(items: Iterable[str]) -> str:
 
 def _settle(
     fresh: Mapping[uuid.UUID, _New], known: Mapping[uuid.UUID, Standing], parents: Mapping[uuid.UUID, uuid.UUID]
-) -> None:
-    """Stores the new rows as they count, and adjusts those that count otherwise now."""
-    reports = [new.report for new in fresh.values()] + [_report_of(standing.event) for standing in known.values()]
+) -> list[NewRow]:
+    """Stores the new rows as they count, and adjusts those that count otherwise now. Those of the new rows that count.
+
+    `fresh` stays as it is: what could not be stored with others is tried again alone.
+    """
+    reports = [new.report for new in fresh.values()] + [_report_of(standing) for standing in known.values()]
     verdicts = settle(reports, parents)
     adjustments: list[Adjustment | None] = []
+    rows: list[bytes] = []
+    counted: list[NewRow] = []
     for event_id, new in fresh.items():
         verdict = verdicts[event_id]
         if verdict.rule is not None:
-            set_price(new.row, duplicate_price(verdict.rule), instead_of=new.price)
-            new.row.same_call_as = verdict.same_call_as
-            new.encoded = encoded(new.row)
-        elif verdict.meters is not new.report.meters and _says_more(verdict, new.report.meters, new.row.service_tier):
+            duplicate = copy(new.row)
+            set_price(duplicate, duplicate_price(verdict.rule), instead_of=new.price)
+            duplicate.same_call_as = verdict.same_call_as
+            rows.append(encoded(duplicate))
+            continue
+        rows.append(new.encoded)
+        counted.append(new.row)
+        if verdict.meters is not new.report.meters and _says_more(verdict, new.report.meters, new.row.service_tier):
             adjustments.append(_towards(verdict, _standing_of(new)))
-    store_rows([new.encoded for new in fresh.values()])
+    store_rows(rows)
     for event_id, standing in known.items():
         adjustments.append(_towards(verdicts[event_id], standing))
     store(adjustments)
+    return counted
 
 
 def _standing_of(new: _New) -> Standing:
@@ -406,8 +485,6 @@ def _towards(verdict: Verdict, standing: Standing) -> Adjustment | None:
     """What makes a stored event count as the verdict says; None where it does."""
     was_duplicate = standing.price.status == PriceStatus.DUPLICATE
     if verdict.rule is not None:
-        if was_duplicate:
-            return None
         return adjust(
             standing,
             price=duplicate_price(verdict.rule),
@@ -431,11 +508,6 @@ def _towards(verdict: Verdict, standing: Standing) -> Adjustment | None:
 
 def _says_more(verdict: Verdict, meters: Meters, service_tier: str) -> bool:
     return verdict.meters != meters or verdict.service_tier not in ("", service_tier)
-
-
-def _hidden(project_id: uuid.UUID, label: str) -> str:
-    """A label that tells one user or session from another and nobody's name."""
-    return salted_hmac("ledger.labels", f"{project_id}:{label}", algorithm="sha256").hexdigest()[:16] if label else ""
 
 
 def _store_links(project_id: uuid.UUID, links: Mapping[uuid.UUID, uuid.UUID]) -> None:

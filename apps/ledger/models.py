@@ -210,6 +210,8 @@ class Adjustment(Measured, TenantModel):
 
     calls = models.SmallIntegerField()
     unpriced = models.SmallIntegerField()
+    # What to know about the price after it: apps.pricing.rating.Flag. Null: an older release did not keep it.
+    flags = models.JSONField(null=True)
     # What the price after it was asked for with, where another report named it.
     service_tier = models.CharField(max_length=32, blank=True, default="", db_default="")
 
@@ -254,7 +256,8 @@ class Outbox(TenantModel):
 
 
 class SpanLink(TenantModel):
-    """A span that is no call, kept for a day: calls above and below it that arrive separately are one call."""
+    """A span that is no call, no tool and no agent, kept for a day: calls above and below it that arrive separately are
+    one call."""
 
     project_id = models.UUIDField()
     event_id = models.UUIDField()
@@ -268,7 +271,10 @@ class SpanLink(TenantModel):
 
 
 class Repricing(TenantModel):
-    """Rating past events again with the prices known now: a preview, then adjustments, which can be taken back."""
+    """Rating past events again with the prices known now: a preview, then adjustments, which can be taken back.
+
+    One without an author is what the platform did by itself: its preview says what it did.
+    """
 
     class Status(models.TextChoices):
         # Being worked out.

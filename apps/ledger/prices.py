@@ -7,10 +7,12 @@ from typing import Any, NamedTuple, Protocol
 
 from apps.ledger.calls import Ending
 from apps.ledger.models import PriceStatus
-from apps.pricing.meters import Meter
+from apps.pricing.meters import OF_EVERY_CALL, Meter
 from apps.pricing.rating import Rating, rate
-from tenancy.scope import require_scope
+from tenancy.scope import require_tenant_id
 
+# What the cost of one call stays below: as the column has it, numeric(24,12).
+COST_LIMIT = Decimal(10) ** 12
 # These answer with no tokens of their own.
 INPUT_ONLY = frozenset(("embeddings", "rerank"))
 
@@ -50,9 +52,12 @@ class Priceable(Protocol):
 
 
 def price_of(call: Priceable, meters: Mapping[Meter, int], at: datetime) -> Price:
-    """The price of a call that used `meters` at `at`, by what is known now, for the organization in scope."""
-    billed = _billed(call, meters)
-    if not any(billed.values()) and call.ending == Ending.ERROR:
+    """The price of a call that used `meters` at `at`, by what is known now, for the organization in scope.
+
+    Of a call that ended with an error and used no tokens there is nothing to price, whatever the price is for.
+    """
+    used_tokens = any(meters[meter] for meter in meters if meter not in OF_EVERY_CALL)
+    if not used_tokens and call.ending == Ending.ERROR:
         return Price(PriceStatus.FAILED)
     variant = {"service_tier": call.service_tier} if call.service_tier else {}
     if call.is_batch:
@@ -60,16 +65,19 @@ def price_of(call: Priceable, meters: Mapping[Meter, int], at: datetime) -> Pric
     rating = rate(
         call.provider,
         call.model,
-        billed,
+        _billed(call, meters, used_tokens=used_tokens),
         at,
         request_model=call.request_model or None,
         variant=variant,
-        organization_id=require_scope().tenant_id,
+        organization_id=require_tenant_id(),
     )
     return from_rating(rating)
 
 
 def from_rating(rating: Rating) -> Price:
+    """A cost that no column holds, of a price that can't be meant, is none."""
+    if rating.cost is not None and rating.cost >= COST_LIMIT:
+        return Price(PriceStatus.UNPRICED, "out_of_bounds", rating.rule)
     return Price(
         PriceStatus(rating.status.value),
         rating.reason.value,
@@ -82,11 +90,14 @@ def from_rating(rating: Rating) -> Price:
     )
 
 
-def _billed(call: Priceable, meters: Mapping[Meter, int]) -> dict[Meter, int]:
-    """What to rate; nothing where a whole is missing: half a cost would pass for the whole."""
-    if Meter.INPUT not in meters or (Meter.OUTPUT not in meters and call.operation not in INPUT_ONLY):
-        return {}
-    billed = dict(meters)
+def _billed(call: Priceable, meters: Mapping[Meter, int], *, used_tokens: bool) -> dict[Meter, int]:
+    """What to rate. No tokens where a whole is missing, since half a cost would pass for the whole, or where all are 0:
+    a reporter that was told nothing says so, too. What every call has is left: some prices are for that alone."""
+    is_told = Meter.INPUT in meters and (Meter.OUTPUT in meters or call.operation in INPUT_ONLY)
+    if used_tokens and is_told:
+        billed = dict(meters)
+    else:
+        billed = {meter: meters[meter] for meter in meters if meter in OF_EVERY_CALL}
     if call.total_duration_ms is not None:
         billed[Meter.DURATION] = round(call.total_duration_ms)
     return billed

@@ -12,10 +12,11 @@ be killed at any moment and begun again, and what two workers do at once is done
 
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import msgspec
 from celery import current_app
@@ -30,7 +31,7 @@ from apps.ledger.selectors.pages import events_after, stream
 from apps.ledger.snapshot import snapshot
 from apps.ledger.standing import Standing, adjust, lock_project, standing_of, standings, store
 from apps.pricing.selectors import current_book, forget_book, forget_terms, newest_snapshot_id, price_version
-from tenancy.scope import require_scope
+from tenancy.scope import require_tenant_id
 from web.errors import DomainError
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,16 @@ def months(repricing: Repricing) -> list[Month]:
     return msgspec.convert(repricing.preview, list[Month], strict=False)
 
 
+def _lines(found: Mapping[tuple[uuid.UUID, str], Month]) -> list[dict[str, Any]]:
+    """As they are kept: in order of their keys, project and month."""
+    lines: list[dict[str, Any]] = msgspec.to_builtins([asdict(found[key]) for key in sorted(found)])
+    return lines
+
+
+def _month_of(row: Standing) -> tuple[uuid.UUID, str]:
+    return row.event.project_id, f"{row.event.occurred_at:%Y-%m}"
+
+
 # --- Preview ---
 
 
@@ -126,7 +137,7 @@ def _checked(reason: str) -> str:
 
 
 def work_out(repricing: Repricing) -> Repricing:
-    """Fills in the preview. One that is there stays as it is."""
+    """Fills in the preview. One that is there stays as it is, also where another worker makes it meanwhile."""
     if repricing.status != Status.PREVIEWING:
         return repricing
     version = fresh_prices()
@@ -135,7 +146,7 @@ def work_out(repricing: Repricing) -> Repricing:
         for row in stream(EventFilter.from_json(repricing.filter)):
             if row.price.status == PriceStatus.DUPLICATE:
                 continue
-            key = row.event.project_id, f"{row.event.occurred_at:%Y-%m}"
+            key = _month_of(row)
             month = found.setdefault(key, Month(*key))
             price = _price_now(row)
             if _changes_currency(row, price):
@@ -146,10 +157,12 @@ def work_out(repricing: Repricing) -> Repricing:
                 continue
             month.count(row.price, row.price)
     # Prices that changed meanwhile were used for a part of it: `start` will refuse a version that never was.
-    repricing.price_version = version if _price_version() == version else ""
-    repricing.preview = msgspec.to_builtins([asdict(found[key]) for key in sorted(found)])
-    repricing.status = Status.PREVIEWED
-    repricing.save(update_fields=["price_version", "preview", "status"])
+    version = version if _price_version() == version else ""
+    lines = _lines(found)
+    # Another worker may have been quicker, and the re-pricing may have been started since.
+    unfinished = Repricing.objects.filter(pk=repricing.pk, status=Status.PREVIEWING)
+    unfinished.update(price_version=version, preview=lines, status=Status.PREVIEWED)
+    repricing.refresh_from_db()
     return repricing
 
 
@@ -212,7 +225,7 @@ def ask_again(repricing: Repricing) -> None:
 
 
 def _ask_for(task: str, repricing: Repricing) -> None:
-    arguments = {"repricing_id": str(repricing.pk), "organization_id": str(require_scope().tenant_id)}
+    arguments = {"repricing_id": str(repricing.pk), "organization_id": str(require_tenant_id())}
     transaction.on_commit(partial(_send, task, arguments))
 
 
@@ -248,30 +261,33 @@ def step(repricing_id: uuid.UUID) -> bool:
 
 
 def _run_batch(repricing: Repricing) -> bool:
-    events = _next_events(EventFilter.from_json(repricing.filter), repricing.cursor)
-    if not events:
+    wanted = EventFilter.from_json(repricing.filter)
+    found = _next_events(wanted, repricing.cursor)
+    if not found:
         return _finish(repricing, Status.DONE)
     adjustments = [
         _adjustment(row, price, reason=repricing.reason, author_id=repricing.author_id, repricing_id=repricing.pk)
-        for row in standings(events)
-        if not _changes_currency(row, price := _price_now(row))
+        for row in _locked(found)
+        if wanted.status in (None, row.price.status) and not _changes_currency(row, price := _price_now(row))
     ]
     # The book of prices that they were rated with is at least as old as `run` and at most as young as this.
     if _price_version() != repricing.price_version:
         return _finish(repricing, Status.STOPPED)
     repricing.events_changed += store(adjustments)
-    return _go_on(repricing, events[-1].id)
+    return _go_on(repricing, found[-1].id)
 
 
 def _next_events(wanted: EventFilter, cursor: uuid.UUID | None) -> list[UsageEvent]:
-    """The events after the cursor's, project by project, their project locked. From the beginning where that event is
-    gone: what was done already is no difference any more."""
+    """The events after the cursor's, all of one project. From the beginning where that event is gone: what was done
+    already is no difference any more.
+
+    Without a lock: where few events match, the search is long, and ingestion of spans would wait for it.
+    """
     where, projects = wanted.where(), sorted(wanted.projects())
     last = UsageEvent.objects.filter(pk=cursor).first() if cursor else None
     for project_id in projects:
         if last is not None and project_id < last.project_id:
             continue
-        lock_project(project_id)
         begin = last if last is not None and last.project_id == project_id else None
         if found := events_after(where, project_id, begin, BATCH):
             return found
@@ -326,11 +342,13 @@ def _finish(repricing: Repricing, status: Status) -> bool:
 Cursor = tuple[str, ...]
 
 
-def price_unpriced(cursor: Cursor = ()) -> tuple[int, Cursor]:
+def price_unpriced(run_id: uuid.UUID, cursor: Cursor = ()) -> tuple[int, Cursor]:
     """Rates the next BATCH of events that have no price, and adjusts those that have one now, by the platform itself.
     How many, and the cursor of the next batch: () after the last.
 
-    First events without adjustments, by provider and model, then those that an adjustment left without a price.
+    First events without adjustments, by provider and model, then those that an adjustment left without a price, unless
+    somebody took their price back. What the run with this id does stands in a Repricing with the same id, without an
+    author, once there is something; reversing that ends the run.
     """
     if not cursor or cursor[0] == "reported":
         after = cursor[1:] or ("", "", str(_LEAST))
@@ -340,21 +358,46 @@ def price_unpriced(cursor: Cursor = ()) -> tuple[int, Cursor]:
         else:
             following = ("reported", events[-1].provider, events[-1].model, str(events[-1].id))
     else:
-        left = Adjustment.objects.filter(price_status=PriceStatus.UNPRICED, event_id__gt=cursor[1])
-        ids = list(left.order_by("event_id").values_list("event_id", flat=True).distinct()[:BATCH])
-        events = list(UsageEvent.objects.filter(id__in=ids))
-        following = ("adjusted", str(ids[-1])) if len(ids) == BATCH else ()
+        events = list(UsageEvent.objects.raw(_LEFT_UNPRICED, [cursor[1], BATCH]))
+        following = ("adjusted", str(events[-1].id)) if len(events) == BATCH else ()
     # Most have no price still: what they are is found without keeping ingestion waiting.
     hopeful = [row.event for row in standings(events) if _found_price(row) is not None]
     if not hopeful:
         return 0, following
     with transaction.atomic():
-        _lock_projects(hopeful)
-        return store(
-            _adjustment(row, price, reason=AUTOMATIC)
-            for row in standings(hopeful)
-            if (price := _found_price(row)) is not None
-        ), following
+        # Before the projects, as in `step`, so that the two never wait for each other.
+        done, is_new = Repricing.objects.select_for_update().get_or_create(pk=run_id, defaults=_automatic())
+        if done.status != Status.DONE:
+            return 0, ()
+        found = {(month.project_id, month.month): month for month in months(done)}
+        adjustments = []
+        for row in _locked(hopeful):
+            price = _found_price(row)
+            if price is not None and (one := _adjustment(row, price, reason=AUTOMATIC, repricing_id=run_id)):
+                adjustments.append(one)
+                month = found.setdefault(_month_of(row), Month(*_month_of(row)))
+                month.changed += 1
+                month.count(row.price, price)
+        if is_new and not adjustments:
+            # Another worker was quicker with all of them.
+            done.delete()
+            return 0, following
+        done.events_changed += store(adjustments)
+        done.preview, done.finished_at = _lines(found), timezone.now()
+        done.save(update_fields=["events_changed", "preview", "finished_at"])
+    return len(adjustments), following
+
+
+def _automatic() -> dict[str, Any]:
+    """What the platform's own re-pricing is: done after each batch, so that it can be taken back whatever becomes of
+    its worker. Its preview says what it did."""
+    return {
+        "status": Status.DONE,
+        "filter": EventFilter(status=PriceStatus.UNPRICED).to_json(),
+        "reason": AUTOMATIC,
+        "price_version": _price_version(),
+        "started_at": timezone.now(),
+    }
 
 
 _UNPRICED = """
@@ -363,10 +406,18 @@ _UNPRICED = """
        AND NOT EXISTS (SELECT FROM ledger_adjustment a WHERE a.event_id = e.id)
      ORDER BY e.provider, e.model, e.id LIMIT %s
 """
+_LEFT_UNPRICED = """
+    SELECT e.* FROM ledger_adjustment a JOIN ledger_usageevent e ON e.id = a.event_id
+     WHERE a.price_status = 'unpriced' AND a.kind <> 'reversal' AND a.event_id > %s::uuid
+       AND NOT EXISTS (SELECT FROM ledger_adjustment later
+                        WHERE later.event_id = a.event_id AND later.revision > a.revision)
+     ORDER BY a.event_id LIMIT %s
+"""
 
 
 def _found_price(row: Standing) -> Price | None:
-    if row.price.status != PriceStatus.UNPRICED:
+    """None also for what somebody took back: the platform doesn't know better."""
+    if row.price.status != PriceStatus.UNPRICED or row.last_kind == Adjustment.Kind.REVERSAL:
         return None
     price = _price_now(row)
     return price if price.status == PriceStatus.PRICED and not _changes_currency(row, price) else None
@@ -408,20 +459,21 @@ def _adjustment(
     )
 
 
+def _locked(events: Sequence[UsageEvent]) -> list[Standing]:
+    """The events as they stand once nobody else can adjust them. Read again: meanwhile one may have been adjusted, or
+    deleted for its age, which leaves it out here."""
+    _lock_projects(events)
+    return standings(UsageEvent.objects.filter(id__in=[event.id for event in events]))
+
+
 def _lock_projects(events: Iterable[UsageEvent]) -> None:
     """In one order, so that two of these never wait for each other."""
     for project_id in sorted({event.project_id for event in events}):
         lock_project(project_id)
 
 
-def _organization_id() -> uuid.UUID:
-    organization_id = require_scope().tenant_id
-    assert organization_id is not None
-    return organization_id
-
-
 def _price_version() -> str:
-    return price_version(_organization_id())
+    return price_version(require_tenant_id())
 
 
 def fresh_prices() -> str:
@@ -430,5 +482,5 @@ def fresh_prices() -> str:
     version = _price_version()
     if current_book().snapshot_id != newest_snapshot_id():
         forget_book()
-    forget_terms(_organization_id())
+    forget_terms(require_tenant_id())
     return version

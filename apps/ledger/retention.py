@@ -10,8 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import BigIntegerField, DateTimeField, Max, Sum
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
 from django.utils import timezone
 
+from apps.audit.models import Entry
 from apps.audit.services import record
 from apps.ledger.columns import exact
 from apps.ledger.models import SpanLink, UsageEvent
@@ -24,6 +28,8 @@ from tenancy.roles import as_owner
 BATCH = 5_000
 # How long links are kept: calls of one trace that arrive further apart are not recognized as one.
 LINKS_KEPT = timedelta(days=1)
+# Its name in the trail.
+DELETED = "usage.deleted"
 
 
 def apply_retention(days: int | None, *, batches: int) -> bool:
@@ -60,7 +66,7 @@ def delete_batch(project_id: uuid.UUID, before: datetime) -> int:
             cursor.execute("DELETE FROM ledger_adjustment WHERE event_id = ANY(%s)", [ids])
             cursor.execute("DELETE FROM ledger_usageevent WHERE id = ANY(%s)", [ids])
         leave_note(recount_project_id=project_id, recount_from=first, recount_to=last)
-        record("usage.deleted", actor=None, project_id=project_id, before=before.date().isoformat(), **gone)
+        record(DELETED, actor=None, project_id=project_id, before=before.date().isoformat(), **gone)
     return len(ids)
 
 
@@ -87,6 +93,19 @@ def _gone(ids: list[uuid.UUID]) -> dict[str, Any]:
         "last": max(last for *_, last in rows).isoformat(),
         "costs": {currency: exact(cost) for currency, cost in costs.items()},
     }
+
+
+def deleted_until() -> dict[uuid.UUID, datetime]:
+    """By project, when the last of its calls began that were deleted, as the trail has it."""
+    last = Max(Cast(KT("detail__last"), DateTimeField()))
+    return dict(Entry.objects.filter(action=DELETED).values_list("project_id").order_by().annotate(last=last))
+
+
+def adjustments_deleted_since(moment: datetime) -> int:
+    """How many went with their events, of all projects, as the trail has it."""
+    found = Entry.objects.filter(action=DELETED, created_at__gte=moment)
+    count: int = found.aggregate(count=Sum(Cast(KT("detail__adjustments"), BigIntegerField()), default=0))["count"]
+    return count
 
 
 def delete_old_links() -> int:

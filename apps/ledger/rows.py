@@ -31,7 +31,7 @@ SKEW = timedelta(minutes=5)
 class Flag(StrEnum):
     """What to know about a row beside what apps.pricing.rating.Flag says."""
 
-    # It begins in the future, or ends before it begins.
+    # It begins or ends in the future, or ends before it begins.
     CLOCK_SKEW = "clock_skew"
     # The reporter named no time: it is the report's.
     TIME_OF_REPORT = "time_of_report"
@@ -114,7 +114,8 @@ def row_of(
     of `meters_of`."""
     quantities: dict[str, Any] = {METER_COLUMNS[meter]: quantity for meter, quantity in meters.items()}
     flags: list[str] = list(price.flags)
-    if occurred_at > now + SKEW or (call.started_at and call.ended_at and call.ended_at < call.started_at):
+    latest, ended_at = now + SKEW, call.ended_at
+    if occurred_at > latest or (ended_at and not (call.started_at or ended_at) <= ended_at <= latest):
         flags.append(Flag.CLOCK_SKEW)
     if call.started_at is None:
         flags.append(Flag.TIME_OF_REPORT)

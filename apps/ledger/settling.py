@@ -3,7 +3,8 @@
 Two instrumentations of one program, or an SDK and the library below it, report the same call. Three rules find that:
 
 A. A call above another in the same trace, with nothing but other spans between them, is the same call seen from
-   further out.
+   further out. Two different response ids refute it: a call that runs another one, by a tool for instance. A report
+   that does not say which model of which provider was asked is around the calls within it and counts for none.
 B. Calls of a provider with the same response id are one call.
 C. Two reports of different instrumentation scopes in the same process, the one within the other's time, of the same
    model and token counts, are taken for one call. A guess: it needs `service.instance.id`, and two different response
@@ -19,7 +20,8 @@ they arrive.
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -36,6 +38,8 @@ _FIRST = {"any-llm": 0, "anthropic": 1}
 # How far the inner one may reach beyond the outer's time, for rule C: Logfire's report of a stream ends when it is
 # written, a little after the stream did.
 SLACK = timedelta(milliseconds=100)
+# How far apart two reports may begin that rule C takes for one call: it bounds a search, no call is longer.
+LONGEST_CALL = timedelta(hours=1)
 _ADDABLE = frozenset(meter for whole, parts in _DETAILS for meter in (whole, *parts))
 
 Meters = Mapping[Meter, int]
@@ -45,12 +49,17 @@ class Rule(StrEnum):
     """How a report was found to be another's call; kept as the duplicate's `price_reason`."""
 
     WITHIN_CALL = "within_call"
+    AROUND_CALLS = "around_calls"
     SAME_RESPONSE = "same_response"
     POSSIBLE_DUPLICATE = "possible_duplicate"
 
 
 class Report(NamedTuple):
-    """What settling looks at. `meters` as they were reported."""
+    """What settling looks at. `meters` as they were reported.
+
+    `was_within` and `was_around` are the call that rule A found when it last looked: the spans between may have been
+    forgotten since.
+    """
 
     event_id: uuid.UUID
     parent_event_id: uuid.UUID | None
@@ -64,16 +73,23 @@ class Report(NamedTuple):
     duration_ms: float | None
     meters: Meters
     service_tier: str
+    was_within: uuid.UUID | None = None
+    was_around: uuid.UUID | None = None
+
+    @property
+    def names_model(self) -> bool:
+        """Whether it says which model of which provider was asked. Without, there is no price for it."""
+        return bool(self.provider and self.models)
 
     @property
     def ended_at(self) -> datetime:
         return self.started_at + timedelta(milliseconds=self.duration_ms or 0)
 
     @property
-    def precedence(self) -> tuple[int, datetime, uuid.UUID]:
-        """Of reports of one call the least counts: the SDK's, which knows the client; then that of the provider's own
-        library, which sees the bill; then the outermost."""
-        return _FIRST.get(self.source, len(_FIRST)), self.started_at, self.event_id
+    def precedence(self) -> tuple[bool, int, datetime, uuid.UUID]:
+        """Of reports of one call the least counts: one that names the model; then the SDK's, which knows the client;
+        then that of the provider's own library, which sees the bill; then the outermost."""
+        return not self.names_model, _FIRST.get(self.source, len(_FIRST)), self.started_at, self.event_id
 
 
 class Verdict(NamedTuple):
@@ -104,21 +120,29 @@ def settle(reports: Iterable[Report], parents: Mapping[uuid.UUID, uuid.UUID]) ->
         verdicts = {each.event_id: Verdict(None, None, each.meters, each.service_tier) for each in alone}
         by_id = {event_id: report for event_id, report in by_id.items() if event_id not in verdicts}
     groups = _Groups(by_id)
-    above = _calls_above(by_id, parents)
+    above, around = _nesting(by_id, parents)
     for inner, outer in above.items():
         groups.join(inner, outer)
     _join_responses(groups, by_id.values())
-    _join_lookalikes(groups, above)
+    _join_lookalikes(groups, above.keys() | around.keys())
 
     inside: dict[uuid.UUID, list[uuid.UUID]] = {}
     for inner, outer in above.items():
-        inside.setdefault(outer, []).append(inner)
+        if inner not in around:
+            inside.setdefault(outer, []).append(inner)
+    no_calls: list[tuple[set[uuid.UUID], uuid.UUID]] = []
     for members in groups.members():
+        if around and (first := _first_within(members, around, by_id)) is not None:
+            no_calls.append((members, first))
+            continue
         if len(members) == 1:
             (only,) = members
             verdicts[only] = Verdict(None, None, by_id[only].meters, by_id[only].service_tier)
             continue
-        outermost = sorted((by_id[each] for each in members if each not in above), key=lambda one: one.precedence)
+        outermost = sorted(
+            (by_id[each] for each in members if each not in above),
+            key=lambda one: (one.event_id in around, one.precedence),
+        )
         winner = outermost[0]
         known = [_with_inner(report, by_id, inside) for report in outermost]
         meters = known[0]
@@ -136,6 +160,9 @@ def settle(reports: Iterable[Report], parents: Mapping[uuid.UUID, uuid.UUID]) ->
             else:
                 rule = Rule.POSSIBLE_DUPLICATE
             verdicts[each] = Verdict(winner.event_id, rule, {}, "")
+    for members, first in no_calls:
+        counted = verdicts[first].same_call_as or first
+        verdicts |= {each: Verdict(counted, Rule.AROUND_CALLS, {}, "") for each in members}
     return verdicts
 
 
@@ -163,20 +190,27 @@ class _Groups:
         return list({id(group): group for group in self._group.values()}.values())
 
 
-def _calls_above(
+def _nesting(
     by_id: Mapping[uuid.UUID, Report], parents: Mapping[uuid.UUID, uuid.UUID]
-) -> dict[uuid.UUID, uuid.UUID]:
-    """Rule A: the nearest call above each report that has one. Free of cycles, whatever the links say."""
+) -> tuple[dict[uuid.UUID, uuid.UUID], dict[uuid.UUID, set[uuid.UUID]]]:
+    """Rule A: the call above each report that lies within one, free of cycles, whatever the links say. And what lies
+    within each report that names no model, where anything does."""
     above: dict[uuid.UUID, uuid.UUID] = {}
+    around: dict[uuid.UUID, set[uuid.UUID]] = {}
     for event_id in sorted(each for each, report in by_id.items() if report.parent_event_id is not None):
-        place = by_id[event_id].parent_event_id
-        passed = {event_id}
-        while place is not None and place not in passed:
-            if place in by_id:
-                above[event_id] = place
+        report = by_id[event_id]
+        for outer in _reports_above(report, by_id, parents):
+            if outer.names_model:
+                if not (report.response_id and outer.response_id) or report.response_id == outer.response_id:
+                    above[event_id] = outer.event_id
                 break
-            passed.add(place)
-            place = parents.get(place)
+            around.setdefault(outer.event_id, set()).add(event_id)
+        else:
+            if report.was_within is not None and report.was_within in by_id:
+                above[event_id] = report.was_within
+    for event_id, report in by_id.items():
+        if report.was_around is not None and report.was_around in by_id and event_id not in around:
+            around[event_id] = {report.was_around}
     for event_id in sorted(above):
         place, passed = event_id, {event_id}
         while place in above:
@@ -189,7 +223,30 @@ def _calls_above(
                 del above[min(circle)]
                 break
             passed.add(place)
-    return above
+    return above, around
+
+
+def _reports_above(
+    report: Report, by_id: Mapping[uuid.UUID, Report], parents: Mapping[uuid.UUID, uuid.UUID]
+) -> Iterator[Report]:
+    """The nearest first; none twice."""
+    place, passed = report.parent_event_id, {report.event_id}
+    while place is not None and place not in passed:
+        passed.add(place)
+        outer = by_id.get(place)
+        if outer is not None:
+            yield outer
+        place = parents.get(place) if outer is None else outer.parent_event_id
+
+
+def _first_within(
+    members: set[uuid.UUID], around: Mapping[uuid.UUID, set[uuid.UUID]], by_id: Mapping[uuid.UUID, Report]
+) -> uuid.UUID | None:
+    """Of a group whose reports are all around calls, the first of these; None for others."""
+    if not all(each in around for each in members):
+        return None
+    within = {each for one in members for each in around[one]} - around.keys()
+    return min(within, key=lambda each: by_id[each].precedence, default=None)
 
 
 def _response(report: Report) -> tuple[str, str] | None:
@@ -211,29 +268,44 @@ def _shares_response(report: Report, members: set[uuid.UUID], by_id: Mapping[uui
     )
 
 
-def _join_lookalikes(groups: _Groups, above: Mapping[uuid.UUID, uuid.UUID]) -> None:
-    """Rule C, among reports that no other call is above: each within the shortest that holds it, and each with at most
-    one of every other scope."""
+def _join_lookalikes(groups: _Groups, nested: Set[uuid.UUID]) -> None:
+    """Rule C, among reports of calls of their own, as far as rule A knows: not `nested` in others nor around some."""
     alike: dict[int, list[Report]] = {}
     for report in groups.reports.values():
-        if report.fingerprint is not None and report.duration_ms is not None and report.event_id not in above:
+        if report.fingerprint is not None and report.duration_ms is not None and report.event_id not in nested:
             alike.setdefault(report.fingerprint, []).append(report)
     for _, candidates in sorted(alike.items()):
-        if len(candidates) < 2:
-            continue
-        candidates.sort(key=lambda one: (one.duration_ms, one.precedence))
-        taken: set[tuple[uuid.UUID, str]] = set()
-        for place, inner in enumerate(candidates):
-            for outer in candidates[place + 1 :]:
-                pair = {(outer.event_id, inner.scope), (inner.event_id, outer.scope)}
-                if not pair & taken and _look_alike(inner, outer, groups):
-                    taken |= pair
-                    groups.join(inner.event_id, outer.event_id)
-                    break
+        if len(candidates) > 1 and len({one.scope for one in candidates}) > 1:
+            _join_alike(groups, candidates)
+
+
+def _join_alike(groups: _Groups, candidates: Sequence[Report]) -> None:
+    """Of one fingerprint: each within the shortest that holds it, and each with at most one of every other scope. A
+    program may make the same call thousands of times, so only those around its time are looked at."""
+    in_order = sorted(candidates, key=lambda one: (one.duration_ms, one.precedence))
+    rank = {one.event_id: place for place, one in enumerate(in_order)}
+    by_start = sorted(candidates, key=lambda one: one.started_at)
+    starts = [one.started_at for one in by_start]
+    longest = min(in_order[-1].ended_at - in_order[-1].started_at, LONGEST_CALL)
+    taken: set[tuple[uuid.UUID, str]] = set()
+    for inner in in_order:
+        first = bisect_left(starts, inner.started_at - longest)
+        last = bisect_right(starts, inner.started_at + SLACK)
+        near = [
+            outer
+            for outer in by_start[first:last]
+            if outer.scope != inner.scope and rank[outer.event_id] > rank[inner.event_id]
+        ]
+        for outer in sorted(near, key=lambda one: rank[one.event_id]):
+            pair = {(outer.event_id, inner.scope), (inner.event_id, outer.scope)}
+            if not pair & taken and _look_alike(inner, outer, groups):
+                taken |= pair
+                groups.join(inner.event_id, outer.event_id)
+                break
 
 
 def _look_alike(inner: Report, outer: Report, groups: _Groups) -> bool:
-    if inner.scope == outer.scope or not inner.models & outer.models:
+    if not inner.models & outer.models or inner.started_at - outer.started_at > LONGEST_CALL:
         return False
     if not (outer.started_at - SLACK <= inner.started_at <= outer.ended_at):
         return False

@@ -5,31 +5,29 @@ Released SDKs send `id`, `provider_key_id`, `provider`, `model`, `client_name` a
 """
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
 
 import msgspec
 
 from apps.ledger.calls import Call, Ending
+from apps.ledger.emitters.values import COST_PLACES, MOST_DOLLARS, MOST_TOKENS
 from apps.pricing.meters import Meter
 from web.api import InvalidError
 
-# Far above any call there is; a count beyond it is a fault of the sender, not usage.
-MOST_TOKENS = 10**12
-MOST_MONEY = Decimal(10**6)
-
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
-ProviderName = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
-ClientName = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Label = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Identifier = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00-\x20\x7f]*$")]
-Name = Annotated[str, msgspec.Meta(max_length=32, pattern=r"^[a-z0-9_.-]*$")]
-ErrorType = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[A-Za-z0-9_.:]*$")]
+# Patterns end in `\Z`: `$` would let a line feed behind it pass.
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
+ProviderName = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
+ClientName = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Label = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Identifier = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00-\x20\x7f]*\Z")]
+Name = Annotated[str, msgspec.Meta(max_length=32, pattern=r"^[a-z0-9_.-]*\Z")]
+ErrorType = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[A-Za-z0-9_.:]*\Z")]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
 # Released clients send the text of a count, and the text "None" where the provider gave none.
-TokenCount = Count | Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,13}|None)$")] | None
+TokenCount = Count | Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,13}|None)\Z")] | None
 
 
 class Performance(msgspec.Struct):
@@ -64,8 +62,8 @@ class UsageData(msgspec.Struct):
 class Sequence(msgspec.Struct):
     """The reporter's own numbering: a number that never comes is a report that was lost."""
 
-    source: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x20\x7f]+$")]
-    number: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    source: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x20\x7f]+\Z")]
+    number: Count
 
 
 class UsageEventBody(msgspec.Struct):
@@ -75,7 +73,7 @@ class UsageEventBody(msgspec.Struct):
     data: UsageData
     provider_key_id: uuid.UUID | None = None
     client_name: ClientName | None = None
-    request_model: Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    request_model: Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*\Z")] = ""
     operation: Name = ""
     service_tier: Name = ""
     is_batch: bool = False
@@ -108,6 +106,9 @@ _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 def call_of(event: UsageEventBody) -> Call:
     """The event as a call. InvalidError for what no shape can say."""
     performance = event.data.performance or NO_PERFORMANCE
+    started_at, duration = event.occurred_at, performance.total_duration_ms
+    if started_at is not None and not _EARLIEST <= started_at < _LATEST:
+        raise InvalidError("occurred_at must lie between 2000 and 2100.")
     call = Call(
         event_id=event.id,
         source="json",
@@ -119,12 +120,13 @@ def call_of(event: UsageEventBody) -> Call:
         cache_in_input=event.data.cache_in_input,
         service_tier=event.service_tier,
         is_batch=event.is_batch,
-        started_at=event.occurred_at,
+        started_at=started_at,
+        ended_at=None if started_at is None or duration is None else started_at + timedelta(milliseconds=duration),
         ending=event.ending,
         error_type=event.error_type,
         time_to_first_token_ms=performance.time_to_first_token_ms,
         time_to_last_token_ms=performance.time_to_last_token_ms,
-        total_duration_ms=performance.total_duration_ms,
+        total_duration_ms=duration,
         tokens_per_second=performance.tokens_per_second,
         chunks_received=performance.chunks_received,
         avg_chunk_size=performance.avg_chunk_size,
@@ -133,16 +135,21 @@ def call_of(event: UsageEventBody) -> Call:
         client_name=event.client_name or "",
         session=event.session,
         user=event.user,
-        reported_cost=event.reported_cost,
+        reported_cost=_cost(event.reported_cost),
         response_id=event.response_id,
     )
     if event.sequence is not None:
         call.sequence_source, call.sequence_number = event.sequence.source, event.sequence.number
-    if event.occurred_at is not None and not _EARLIEST <= event.occurred_at < _LATEST:
-        raise InvalidError("occurred_at must lie between 2000 and 2100.")
-    if event.reported_cost is not None and not 0 <= event.reported_cost <= MOST_MONEY:
-        raise InvalidError("reported_cost must be an amount in US dollars.")
     return call
+
+
+def _cost(sent: Decimal | None) -> Decimal | None:
+    """As the ledger keeps it. NaN is a Decimal that can't even be compared."""
+    if sent is None:
+        return None
+    if not sent.is_finite() or not 0 <= sent <= MOST_DOLLARS:
+        raise InvalidError(f"reported_cost must be an amount in US dollars, from 0 to {MOST_DOLLARS:,}.")
+    return sent.quantize(COST_PLACES)
 
 
 def _meters(data: UsageData) -> dict[Meter, int]:

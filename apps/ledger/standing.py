@@ -17,7 +17,9 @@ from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEven
 from apps.ledger.outbox import leave_note
 from apps.ledger.prices import Price
 from apps.pricing.meters import Meter
+from apps.pricing.rating import Flag
 
+_PRICE_FLAGS = frozenset(flag.value for flag in Flag)
 _NOTHING = Decimal(0)
 
 
@@ -25,8 +27,8 @@ _NOTHING = Decimal(0)
 class Standing:
     """`event` as it was reported, and what became of it.
 
-    `meters` and `cost` are what totals hold of it: nothing for a duplicate. `revision` is its last adjustment's
-    number, 0 without any.
+    `meters` and `cost` are what totals hold of it: nothing for a duplicate. `revision` and `last_kind` are its last
+    adjustment's number and kind, 0 and "" without any.
     """
 
     event: UsageEvent
@@ -35,6 +37,12 @@ class Standing:
     same_call_as: uuid.UUID | None
     meters: Mapping[Meter, int]
     service_tier: str
+    last_kind: str = ""
+
+    @property
+    def flags(self) -> list[str]:
+        """What to know about it: of the price that it has now, then of its report."""
+        return [*self.price.flags, *(flag for flag in self.event.flags if flag not in _PRICE_FLAGS)]
 
     # What a price depends on (apps.ledger.prices.Priceable).
 
@@ -93,7 +101,9 @@ def standing_of(event: UsageEvent, adjustments: Sequence[Adjustment]) -> Standin
     if not adjustments:
         is_duplicate = event.price_status == PriceStatus.DUPLICATE
         meters = {} if is_duplicate else reported_meters(event)
-        return Standing(event, 0, _price(event, event.cost), event.same_call_as, meters, event.service_tier)
+        return Standing(
+            event, 0, _price(event, event.cost, _price_flags(event)), event.same_call_as, meters, event.service_tier
+        )
     last = adjustments[-1]
     rows: list[Any] = [] if event.price_status == PriceStatus.DUPLICATE else [event]
     rows += adjustments
@@ -106,11 +116,18 @@ def standing_of(event: UsageEvent, adjustments: Sequence[Adjustment]) -> Standin
     cost = None
     if last.price_status == PriceStatus.PRICED:
         cost = sum((row.cost for row in rows if row.cost is not None), _NOTHING)
+    flags = _price_flags(event) if last.flags is None else tuple(last.flags)
     tier = next((each.service_tier for each in reversed(adjustments) if each.service_tier), event.service_tier)
-    return Standing(event, last.revision, _price(last, cost), last.same_call_as, meters, tier)
+    price = _price(last, cost, flags)
+    return Standing(event, last.revision, price, last.same_call_as, meters, tier, last.kind)
 
 
-def _price(row: UsageEvent | Adjustment, cost: Decimal | None) -> Price:
+def _price_flags(event: UsageEvent) -> tuple[str, ...]:
+    """Those of the price that it came in with."""
+    return tuple(flag for flag in event.flags if flag in _PRICE_FLAGS)
+
+
+def _price(row: UsageEvent | Adjustment, cost: Decimal | None, flags: tuple[str, ...]) -> Price:
     return Price(
         PriceStatus(row.price_status),
         row.price_reason,
@@ -119,6 +136,7 @@ def _price(row: UsageEvent | Adjustment, cost: Decimal | None) -> Price:
         row.price_lines,
         cost,
         row.currency,
+        flags,
     )
 
 
@@ -154,12 +172,15 @@ def adjust(
         cost -= before.cost
     if price.cost is not None:
         cost += price.cost
+    # A 0 that was not told before is kept: a price may need to know that there was none.
     deltas = {
         METER_COLUMNS[meter]: delta
         for meter in METER_COLUMNS
         if (delta := meters.get(meter, 0) - standing.meters.get(meter, 0))
+        or (meter in meters and meter not in standing.meters)
     }
-    if not cost and not deltas and before.status == price.status and before.reason == price.reason:
+    stays = before.status == price.status and before.reason == price.reason and standing.same_call_as == same_call_as
+    if not cost and not any(deltas.values()) and stays:
         return None
     return Adjustment(
         event_id=standing.event.id,
@@ -179,6 +200,7 @@ def adjust(
         price_rule=price.rule,
         price_snapshot_id=price.snapshot_id,
         price_lines=msgspec.to_builtins(price.lines),
+        flags=list(price.flags),
         same_call_as=same_call_as,
         service_tier=service_tier,
         **deltas,

@@ -11,6 +11,7 @@ from apps.ledger.models import Repricing
 from apps.organizations.models import Organization
 from apps.organizations.selectors import ready_organizations
 from apps.pricing.selectors import price_version, price_versions
+from tenancy.ids import uuid7
 from tenancy.scope import require_tenant_id
 from tenancy.tasks import SharedTask, TenantTask
 
@@ -52,19 +53,21 @@ def price_unpriced() -> int:
 
 
 @shared_task(name="ledger.price_unpriced_of_organization", base=TenantTask)
-def price_unpriced_of_organization(cursor: Sequence[str] = (), version: str = "") -> int:
-    """Goes on pricing what had no price, from the cursor on; how many have one now."""
+def price_unpriced_of_organization(cursor: Sequence[str] = (), version: str = "", run_id: str = "") -> int:
+    """Goes on pricing what had no price, from the cursor on; how many have one now. A run of several tasks is one
+    re-pricing."""
     organization_id = require_tenant_id()
+    run_id = run_id or str(uuid7())
     if not cursor:
         version = repricing.fresh_prices()
     priced, following = 0, tuple(cursor)
     for _ in range(MOST_BATCHES):
-        changed, following = repricing.price_unpriced(following)
+        changed, following = repricing.price_unpriced(uuid.UUID(run_id), following)
         priced += changed
         if not following:
             break
     if following:
-        again = {"cursor": following, "version": version}
+        again = {"cursor": following, "version": version, "run_id": run_id}
         price_unpriced_of_organization.delay(**again, organization_id=str(organization_id))
     elif price_version(organization_id) == version:
         _note_looked(organization_id, version)

@@ -104,6 +104,23 @@ def end_override(*, organization_id: uuid.UUID, provider: str, model: str, at: d
 
 
 @transaction.atomic
+def withdraw_override(*, organization_id: uuid.UUID, provider: str, model: str, start: datetime) -> list[Price]:
+    """Has the model's own prices that begin at `start` hold at no time, the past included; the rows changed.
+
+    What they took the place of does not come back, and what they priced stays until it is re-priced. Raises
+    NoAgreementError where none begins then.
+    """
+    check_aware(start)
+    _change(organization_id)
+    standing = Price.objects.filter(
+        organization_id=organization_id, provider=canonical(provider), canonical_model=check_model(model)
+    )
+    if withdrawn := end_rows(standing.filter(effective__startswith=start), start):
+        return withdrawn
+    raise NoAgreementError("There is no own price for this model that begins then.")
+
+
+@transaction.atomic
 def set_discount(
     *,
     organization_id: uuid.UUID,
@@ -162,6 +179,19 @@ def end_discount(
     if ended := end_rows(standing, moment):
         return ended
     raise NoAgreementError("There is no discount for this model to end.")
+
+
+@transaction.atomic
+def withdraw_discount(*, organization_id: uuid.UUID, provider: str, start: datetime, model: str = "") -> list[Discount]:
+    """As `withdraw_override`, of a discount."""
+    check_aware(start)
+    _change(organization_id)
+    standing = Discount.objects.filter(
+        organization_id=organization_id, provider=canonical(provider), model=_discounted(model)
+    )
+    if withdrawn := end_rows(standing.filter(effective__startswith=start), start):
+        return withdrawn
+    raise NoAgreementError("There is no discount for this model that begins then.")
 
 
 @transaction.atomic

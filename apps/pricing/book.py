@@ -144,10 +144,10 @@ _SPELLINGS = {("service_tier", "batch"): ("processing", "batch")}
 class ModelPrices:
     """One model's rows, and the sheets worked out from them so far."""
 
-    __slots__ = ("_bounds", "_items", "_rows", "_sheets", "_windows")
+    __slots__ = ("_bounds", "_items", "_sheets", "_windows", "rows")
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
+        self.rows = rows
         self._bounds = sorted({bound for row in rows for bound in (row.start, row.end) if bound is not None})
         self._items: Items = frozenset(item for row in rows for item in row.key.variant)
         self._windows = tuple({window for row in rows if (window := _window(row.key))})
@@ -177,7 +177,7 @@ class ModelPrices:
         moment = self._bounds[period - 1] if period else None
         windows = {window for window, is_open in zip(self._windows, open_windows, strict=True) if is_open}
         ladders: dict[Meter, dict[tuple[int, bool, tuple[tuple[str, str], ...]], list[Row]]] = {}
-        for row in self._rows:
+        for row in self.rows:
             window = _window(row.key)
             if _covers(row, moment) and items.issuperset(row.key.variant) and (not window or window in windows):
                 rank = (len(row.key.variant), window is not None, row.key.variant)

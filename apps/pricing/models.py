@@ -27,7 +27,9 @@ class PriceSnapshot(models.Model):
 
     source = models.CharField(max_length=64)
     source_version = models.CharField(max_length=64)
-    sha256 = models.CharField(max_length=64, unique=True)
+    # Of the document. Only a snapshot that restores an earlier one has a document that is there already.
+    sha256 = models.CharField(max_length=64)
+    restores = models.ForeignKey("self", on_delete=models.PROTECT, related_name="+", null=True, db_index=False)
     fetched_at = models.DateTimeField()
     approved_at = models.DateTimeField(null=True)
     # The document, zlib-compressed: what the rows were made from, to make them again.
@@ -50,6 +52,9 @@ class PriceSnapshot(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["source"], condition=models.Q(status="pending"), name="pricing_snapshot_one_pending"
+            ),
+            models.UniqueConstraint(
+                fields=["sha256"], condition=models.Q(restores=None), name="pricing_snapshot_read_once"
             ),
         ]
 

@@ -72,7 +72,7 @@ class Flag(StrEnum):
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     """One price used: amount = quantity * unit_price * multiplier / per, exact.
 
-    Encodes as a JSON object, decimals as text, without the multiplier where there is none.
+    Encodes as a JSON object, decimals as text, without multiplier and discount where there is none.
     """
 
     price_id: int
@@ -83,8 +83,9 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     amount: Decimal
     # The meter counted, where it has no price of its own and costs what `meter` does.
     fallback_from: Meter | None
-    # The organization's discount on the list price.
+    # The organization's discount on the list price, and which one: its pricing_discount.
     multiplier: Decimal | None = None
+    discount_id: int | None = None
 
 
 class Rating(msgspec.Struct, frozen=True):
@@ -212,7 +213,9 @@ def rate_by(
     elif Meter.DURATION not in quantities:
         return _unpriced(book, Reason.MISSING_USAGE, *priced_as, rule=rule)
 
-    multiplier = None if discount is None else discount.multiplier
+    multiplier = discount_id = None
+    if discount is not None:
+        multiplier, discount_id = discount.multiplier, discount.discount_id
     lines = []
     total = _ZERO
     complete = True
@@ -247,6 +250,7 @@ def rate_by(
                 amount,
                 None if charge.meter is meter else meter,
                 multiplier,
+                discount_id,
             )
         )
     return Rating(
@@ -259,7 +263,7 @@ def rate_by(
         tuple(lines),
         _flags(override or match, missed=missed, beside=beside),
         rule,
-        None if discount is None else discount.discount_id,
+        discount_id,
     )
 
 

@@ -16,19 +16,23 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from apps.pricing.diffs import Diff, changed_rules, diff_of, is_small
+from apps.pricing.book import PriceList
+from apps.pricing.diffs import Diff, diff_of, is_same, is_small, size_of
 from apps.pricing.feeds import FEEDS
-from apps.pricing.feeds.base import Alias, Feed, FeedError, Listing
+from apps.pricing.feeds.base import Feed, FeedError, Listing
 from apps.pricing.models import PriceSnapshot
+from apps.pricing.selectors import load_lists, precedence
 from apps.pricing.services import (
     PriceImport,
     approval_time,
+    approved,
+    known_snapshot,
     lock_prices,
+    newer_in_force,
     put_in_force,
-    standing_aliases,
-    standing_prices,
 )
-from apps.pricing.timeline import revise
+from apps.pricing.staff_users import check_staff, mail_waiting
+from apps.pricing.unpriced import unpriced_models
 from web.errors import DomainError
 
 logger = logging.getLogger(__name__)
@@ -83,19 +87,32 @@ def refresh_all() -> Mapping[str, Refreshed | FeedError]:
 def refresh(feed: Feed) -> Refreshed:
     """Reads the feed's newest state from the package index and stores it as a snapshot, if it says something new.
 
-    An earlier one that nobody has decided on is superseded. Raises FeedError: no network, or data that is not
-    understood.
+    An earlier one that nobody has decided on is superseded; a release older than what is in force is nothing new. Staff
+    hear of one that waits, by mail once. Raises FeedError: no network, or data that is not understood.
     """
+    refreshed, is_new = _refresh(feed)
+    if refreshed.news is News.PENDING:
+        snapshot = refreshed.snapshot
+        logger.warning("%s waits for approval: %s.", snapshot, size_of(snapshot.diff or {}))
+        if is_new:
+            mail_waiting(snapshot)
+    return refreshed
+
+
+def _refresh(feed: Feed) -> tuple[Refreshed, bool]:
+    """And whether the snapshot was not among those that wait before."""
     version, document = feed.newest()
     listing = feed.parse(document)
     sha256 = hashlib.sha256(document).hexdigest()
     with transaction.atomic():
         lock_prices()
         now = approval_time()
-        known = PriceSnapshot.objects.filter(sha256=sha256).first()
+        known = known_snapshot(sha256)
         if known and known.status != PriceSnapshot.Status.SUPERSEDED:
             news = News.PENDING if known.status == PriceSnapshot.Status.PENDING else News.NOTHING
-            return Refreshed(known, news)
+            return Refreshed(known, news), False
+        if newer := newer_in_force(feed.source, version):
+            return Refreshed(newer, News.NOTHING), False
         pending = PriceSnapshot.objects.filter(source=feed.source, status=PriceSnapshot.Status.PENDING)
         pending.update(status=PriceSnapshot.Status.SUPERSEDED, closed_at=now)
         snapshot = known or PriceSnapshot(source=feed.source, sha256=sha256, document=zlib.compress(document))
@@ -108,61 +125,96 @@ def refresh(feed: Feed) -> Refreshed:
             percent=settings.PRICE_AUTO_APPROVE_PERCENT,
             changes=settings.PRICE_AUTO_APPROVE_CHANGES,
         ):
-            return Refreshed(snapshot, News.PENDING)
+            return Refreshed(snapshot, News.PENDING), True
         put_in_force(snapshot, listing, now, by=RULE)
-        return Refreshed(snapshot, News.APPROVED)
+        return Refreshed(snapshot, News.APPROVED), True
 
 
 def approve(*, snapshot_id: int, by: str) -> PriceImport:
     """Puts a pending snapshot in force, from now on where its changes have no date of their own.
 
-    Raises NoSnapshotError, DecidedError, and StaleDiffError where the table has changed since the diff was made; then
-    the snapshot has a new diff to look at.
+    `by` is the address of one of staff. Raises NoSnapshotError, DecidedError, NotStaffError, and StaleDiffError where
+    the table has changed since the diff was made; then the snapshot has a new diff to look at.
     """
+    author = check_staff(by)
     with transaction.atomic():
         lock_prices()
         snapshot = _pending(snapshot_id)
         listing = FEEDS[snapshot.source].parse(zlib.decompress(snapshot.document))
         now = approval_time()
         diff = _diff(snapshot.source, listing, now)
-        if diff == snapshot.diff:
-            return put_in_force(snapshot, listing, now, by=_author(by))
+        if is_same(snapshot.diff or {}, diff):
+            return put_in_force(snapshot, listing, now, by=author)
         snapshot.diff = diff
         snapshot.save(update_fields=["diff"])
     raise StaleDiffError("The price table has changed since this diff was made. There is a new one: look at it first.")
 
 
 def reject(*, snapshot_id: int, by: str, note: str = "") -> PriceSnapshot:
-    """Sets a pending snapshot aside; the same document is not offered again. Raises NoSnapshotError, DecidedError."""
+    """Sets a pending snapshot aside; the same document is not offered again, nor put in force by a release.
+
+    Raises NoSnapshotError, DecidedError, NotStaffError.
+    """
+    author = check_staff(by)
     with transaction.atomic():
         lock_prices()
         snapshot = _pending(snapshot_id)
         snapshot.status, snapshot.closed_at = PriceSnapshot.Status.REJECTED, timezone.now()
-        snapshot.decided_by, snapshot.note = _author(by), note[:200]
+        snapshot.decided_by, snapshot.note = author, note[:200]
         snapshot.save(update_fields=["status", "closed_at", "decided_by", "note"])
         return snapshot
 
 
+def restore(*, snapshot_id: int, by: str, note: str) -> PriceImport:
+    """Puts the document of an earlier snapshot in force again, as a snapshot of its own and from now on: the way back
+    from an approval, and from a rejection. What calls cost until now stays, and models that only later snapshots have
+    keep their prices.
+
+    Raises NoSnapshotError, NotStaffError, and DecidedError for what waits, is in force, or is no feed's; FeedError for
+    a document that this release doesn't understand any more.
+    """
+    author = check_staff(by)
+    with transaction.atomic():
+        lock_prices()
+        earlier = _snapshot(snapshot_id)
+        if earlier.source not in FEEDS:
+            raise DecidedError(f"Snapshot {snapshot_id} is no feed's: set the price again instead.")
+        if earlier.status not in (PriceSnapshot.Status.APPROVED, PriceSnapshot.Status.REJECTED):
+            raise DecidedError(f"Snapshot {snapshot_id} is {earlier.status}; only what was decided on can be restored.")
+        if earlier == approved(earlier.source).first():
+            raise DecidedError(f"Snapshot {snapshot_id} is in force.")
+        listing = FEEDS[earlier.source].parse(zlib.decompress(earlier.document))
+        now = approval_time()
+        snapshot = PriceSnapshot(
+            source=earlier.source,
+            source_version=earlier.source_version,
+            sha256=earlier.sha256,
+            restores=earlier,
+            fetched_at=now,
+            document=earlier.document,
+            diff=_diff(earlier.source, listing, now),
+            note=note[:200],
+        )
+        return put_in_force(snapshot, listing, now, by=author)
+
+
 def _pending(snapshot_id: int) -> PriceSnapshot:
-    snapshot = PriceSnapshot.objects.filter(pk=snapshot_id).first()
-    if snapshot is None:
-        raise NoSnapshotError(f"There is no snapshot {snapshot_id}.")
+    snapshot = _snapshot(snapshot_id)
     if snapshot.status != PriceSnapshot.Status.PENDING:
         raise DecidedError(f"Snapshot {snapshot_id} is {snapshot.status}; only a pending one can be decided on.")
     return snapshot
 
 
-def _author(by: str) -> str:
-    name = by.strip()
-    if not name or len(name) > 254 or name in (RULE, "release"):
-        raise DecidedError("Say who decides: an address.")
-    return name
+def _snapshot(snapshot_id: int) -> PriceSnapshot:
+    snapshot = PriceSnapshot.objects.filter(pk=snapshot_id).first()
+    if snapshot is None:
+        raise NoSnapshotError(f"There is no snapshot {snapshot_id}.")
+    return snapshot
 
 
 def _diff(source: str, listing: Listing, at: datetime) -> Diff:
-    table = standing_prices(source)
-    standing = (
-        Alias(row.provider, row.rule, row.canonical_provider, row.canonical_model) for row in standing_aliases(source)
-    )
-    prices = diff_of(table, listing.prices, revise(table, listing.prices, at), at)
-    return {**prices, "rules": changed_rules(standing, listing.aliases)}
+    lists = load_lists()
+    if source not in (prices.source for prices in lists):
+        lists = sorted([*lists, PriceList(source, (), ())], key=lambda prices: precedence(prices.source))
+    place = [prices.source for prices in lists].index(source)
+    return diff_of(lists, place, listing, unpriced_models().values_list("provider", "model"), at)

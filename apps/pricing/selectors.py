@@ -32,7 +32,11 @@ def newest_snapshot_id() -> int | None:
 
 def load_book() -> Book:
     """All list prices, past ones too: usage can be reported late. Three queries and some 200 ms."""
-    snapshot_id = newest_snapshot_id()
+    return Book(newest_snapshot_id(), load_lists())
+
+
+def load_lists() -> list[PriceList]:
+    """What each source says now and said before, in order of precedence."""
     aliases: dict[str, list[Alias]] = {}
     rules = ModelAlias.objects.filter(organization_id=None, closed_by=None).order_by("provider", "priority")
     for source, *alias in rules.values_list("source", "provider", "rule", "canonical_provider", "canonical_model"):
@@ -40,12 +44,12 @@ def load_book() -> Book:
     rows: dict[str, list[Row]] = {}
     for source, row in _sourced_rows(Price.objects.filter(organization_id=None)):
         rows.setdefault(source, []).append(row)
-    sources = sorted(aliases.keys() & rows.keys(), key=_precedence)
-    return Book(snapshot_id, [PriceList(source, aliases[source], rows[source]) for source in sources])
+    sources = sorted(aliases.keys() | rows.keys(), key=precedence)
+    return [PriceList(source, aliases.get(source, []), rows.get(source, [])) for source in sources]
 
 
-def _precedence(source: str) -> tuple[int, str]:
-    """A source that this release doesn't know any more comes last."""
+def precedence(source: str) -> tuple[int, str]:
+    """A list's place among the others. A source that this release doesn't know any more comes last."""
     return (PRECEDENCE.index(source) if source in PRECEDENCE else len(PRECEDENCE), source)
 
 

@@ -62,23 +62,25 @@ def import_all() -> list[PriceImport]:
 def import_prices(*, source: str, at: datetime | None = None) -> PriceImport:
     """Reads an installed feed and changes the table where it says something new, all or nothing.
 
-    The pinned package is the approval: changes without a date of their own count from `at`, by default now.
-    Idempotent, and safe to run twice at once. Raises KeyError for an unknown source and FeedError for a document
-    that can't be understood.
+    The pinned package is the approval: changes without a date of their own count from `at`, by default now. A
+    document that staff rejected is passed over, and so is one that is older than what is in force. Idempotent, and
+    safe to run twice at once. Raises KeyError for an unknown source and FeedError for a document that can't be
+    understood.
     """
     feed = FEEDS[source]
     version, document = feed.read()
     with transaction.atomic():
         lock_prices()
         sha256 = hashlib.sha256(document).hexdigest()
-        known = PriceSnapshot.objects.filter(sha256=sha256).first()
+        known = known_snapshot(sha256)
         if known and known.status == PriceSnapshot.Status.APPROVED:
             _warn_if_replaced(known)
             return PriceImport(known, is_new=False)
-        newest = approved(source).first()
-        if newest and _release(newest.source_version) > _release(version):
-            logger.warning("%s %s is older than %s, which stays in force.", source, version, newest)
-            return PriceImport(newest, is_new=False)
+        if known and known.status == PriceSnapshot.Status.REJECTED:
+            logger.warning("%s was rejected by %s: it is passed over.", known, known.decided_by)
+            return PriceImport(known, is_new=False)
+        if newer := newer_in_force(source, version):
+            return PriceImport(newer, is_new=False)
         listing = feed.parse(document)
         now = at or approval_time()
         snapshot = known or PriceSnapshot(source=source, sha256=sha256, fetched_at=now)
@@ -140,6 +142,20 @@ def standing_aliases(source: str) -> list[ModelAlias]:
     """The rules of one source that are in force."""
     rules = ModelAlias.objects.filter(organization_id=None, source=source, closed_by=None)
     return list(rules.order_by("provider", "priority"))
+
+
+def known_snapshot(sha256: str) -> PriceSnapshot | None:
+    """The snapshot of a document, with what was decided on it last."""
+    return PriceSnapshot.objects.filter(sha256=sha256).order_by("-id").first()
+
+
+def newer_in_force(source: str, version: str) -> PriceSnapshot | None:
+    """The snapshot in force if that is of a newer release than `version`, logged as a warning."""
+    newest = approved(source).first()
+    if newest is None or _release(newest.source_version) <= _release(version):
+        return None
+    logger.warning("%s %s is older than %s, which stays in force.", source, version, newest)
+    return newest
 
 
 def _release(version: str) -> tuple[int, ...]:

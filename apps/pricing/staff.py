@@ -30,8 +30,10 @@ from apps.pricing.feeds import STAFF
 from apps.pricing.feeds.base import PriceKey, Rate, Segment
 from apps.pricing.meters import Meter
 from apps.pricing.models import ModelAlias, Price, PriceSnapshot
+from apps.pricing.providers import SELF_HOSTED
 from apps.pricing.selectors import forget_book, load_book
 from apps.pricing.services import approval_time, lock_prices, open_prices
+from apps.pricing.staff_users import check_staff
 from apps.pricing.terms import EVERY_MODEL
 from apps.pricing.unpriced import take_off_queue
 
@@ -49,11 +51,16 @@ def set_list_price(
 
     From `start` on; without it from now where some list has a price already, and for all time where none has: so
     calls that came before the model was priced can be. It takes the place of staff's earlier price for the model.
-    `by` is an address, `note` says why. Raises AgreementError.
+    `by` is the address of one of staff, `note` says why. Raises AgreementError, NotStaffError.
     """
     provider, model = check_provider(provider), check_model(model)
     if model == EVERY_MODEL:
         raise AgreementError("A list price is for one model: name it.")
+    if provider in SELF_HOSTED:
+        raise AgreementError(
+            f"Models at {provider} run on somebody's own hardware: they cost nothing by rule, whatever a list says. An"
+            " organization that wants a rate sets its own price, on its page Prices."
+        )
     if start is not None:
         check_aware(start)
     if not prices:
@@ -94,7 +101,10 @@ def set_list_price(
 
 
 def end_list_price(*, provider: str, model: str, by: str, note: str, start: datetime | None = None) -> PriceSnapshot:
-    """Ends staff's price for a model from `start` on (now): the feeds' counts again. Raises NoAgreementError."""
+    """Ends staff's price for a model from `start` on (now): the feeds' counts again.
+
+    Raises NoAgreementError, NotStaffError.
+    """
     provider, model = check_provider(provider), check_model(model)
     if start is not None:
         check_aware(start)
@@ -113,16 +123,15 @@ def _standing(provider: str, model: str) -> "QuerySet[Price]":
 
 
 def _snapshot(now: datetime, by: str, note: str, content: Mapping[str, object]) -> PriceSnapshot:
-    if not by.strip() or len(by.strip()) > 254:
-        raise AgreementError("Say who sets the price: an address.")
-    document = json.dumps({**content, "at": now.isoformat(), "by": by.strip()}, sort_keys=True).encode()
+    author = check_staff(by)
+    document = json.dumps({**content, "at": now.isoformat(), "by": author}, sort_keys=True).encode()
     return PriceSnapshot.objects.create(
         source=STAFF,
         source_version=now.strftime("%Y-%m-%d"),
         sha256=hashlib.sha256(document).hexdigest(),
         fetched_at=now,
         approved_at=now,
-        decided_by=by.strip(),
+        decided_by=author,
         document=zlib.compress(document),
         note=check_note(note),
     )

@@ -74,7 +74,7 @@ class FilterForm(forms.Form):
         given["period"] = given["period"] or ("custom" if given["from"] or given["to"] else period)
         super().__init__(given)
         self.zone, self.today, self.projects = zone, today, projects
-        for name, label in (("from", "From"), ("to", "To, this day included")):
+        for name, label in (("from", "First day"), ("to", "Last day")):
             self.fields[name] = forms.DateField(
                 required=False,
                 label=label,

@@ -42,15 +42,15 @@ class PeriodForm(forms.Form):
     )
     model = forms.CharField(max_length=256, widget=forms.TextInput(attrs={**_NAME, "list": "known-models"}))
     note = forms.CharField(
-        max_length=200, label="Why", help_text="Kept with it: the contract's number, say.", widget=forms.TextInput()
+        max_length=200, label="Why", help_text="Kept with it: the number of a contract, say.", widget=forms.TextInput()
     )
 
     def __init__(self, data: Any = None, *, zone: ZoneInfo, **options: Any) -> None:
         super().__init__(data, **options)
         self.zone = zone
         for name, label, text in (
-            ("from", "From", "Earlier calls can be re-priced afterwards."),
-            ("to", "To, this day included", "Leave it empty for good."),
+            ("from", "First day", "Earlier calls can be re-priced afterwards."),
+            ("to", "Last day", "Leave it empty for good."),
         ):
             self.fields[name] = forms.DateField(
                 required=name == "from",
@@ -85,7 +85,7 @@ class PriceForm(PeriodForm):
 
     def __init__(self, data: Any = None, **options: Any) -> None:
         super().__init__(data, **options)
-        self.fields["model"].help_text = "As calls name it, or * for all of the provider's."
+        self.fields["model"].help_text = "As calls name it, or * for all models of the provider."
         for meter in words.PRICED_BY_HAND:
             self.fields[f"price_{meter}"] = forms.DecimalField(
                 required=False,
@@ -138,7 +138,7 @@ class DiscountForm(PeriodForm):
     def __init__(self, data: Any = None, **options: Any) -> None:
         super().__init__(data, **options)
         self.fields["model"].required = False
-        self.fields["model"].help_text = "Leave it empty for all of the provider's."
+        self.fields["model"].help_text = "Leave it empty for all models of the provider."
 
     @property
     def multiplier(self) -> Decimal:

@@ -19,7 +19,7 @@ from apps.organizations.access import MemberRequest, organization_view
 from apps.organizations.roles import ABILITIES, Ability
 from apps.usage import selectors
 from apps.usage.filters import FilterForm
-from apps.usage.words import facts
+from apps.usage.words import METERS, facts, performance
 from apps.vault.selectors import people
 
 ROWS_ON_A_PAGE = 50
@@ -111,10 +111,15 @@ def event(request: MemberRequest, event_id: uuid.UUID) -> HttpResponse:
     except UsageEvent.DoesNotExist as error:
         raise Http404 from error
     found = explanation.standing.event
+    measured, unmeasured = performance(found)
+    places = {meter: place for place, meter in enumerate(METERS)}
     context = frame(
         request,
         explanation=explanation,
         event=found,
+        lines=sorted(explanation.lines, key=lambda line: places[line.fallback_from or line.meter]),
+        measured=measured,
+        unmeasured=unmeasured,
         line_sum=sum((line.amount for line in explanation.lines), Decimal(0)),
         names=selectors.project_names(selectors.projects()),
         people=people({change.adjustment.author_id for change in explanation.changes}),

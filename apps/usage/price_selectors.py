@@ -103,29 +103,34 @@ class Unpriced(NamedTuple):
 # Many models can be made up by a program; the queue shows those that matter most.
 MOST_UNPRICED = 200
 
+# Calls that stand without a price now, {of} which model.
+_UNPRICED = """
+    -- Unpriced on arrival, and as the last adjustment says. The index holds these.
+    SELECT e.id, e.provider, e.model, e.occurred_at, COALESCE(last.price_reason, e.price_reason) AS reason,
+           COALESCE(e.input_tokens, 0) + COALESCE(e.output_tokens, 0) AS tokens
+      FROM ledger_usageevent e
+      LEFT JOIN LATERAL (SELECT a.price_status, a.price_reason FROM ledger_adjustment a
+                          WHERE a.event_id = e.id ORDER BY a.revision DESC LIMIT 1) AS last ON true
+     WHERE e.price_status = 'unpriced' AND COALESCE(last.price_status, 'unpriced') = 'unpriced' AND {of}
+    UNION ALL
+    -- Priced or counted elsewhere on arrival, unpriced since.
+    SELECT e.id, e.provider, e.model, e.occurred_at, a.price_reason,
+           CASE WHEN e.price_status = 'duplicate' THEN 0
+                ELSE COALESCE(e.input_tokens, 0) + COALESCE(e.output_tokens, 0) END
+      FROM ledger_adjustment a JOIN ledger_usageevent e ON e.id = a.event_id
+     WHERE a.price_status = 'unpriced' AND e.price_status <> 'unpriced' AND {of}
+       AND NOT EXISTS (SELECT FROM ledger_adjustment later
+                        WHERE later.event_id = a.event_id AND later.revision > a.revision)
+"""
+
 
 def unpriced() -> list[Unpriced]:
-    """Models whose calls stand without a price now, those with most calls first."""
+    """Models whose calls stand without a price now, those with most calls first. It reads every such call, so it is for
+    the one page that lists them."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            WITH now AS (
-                -- Unpriced on arrival, and as the last adjustment says. The index holds these.
-                SELECT e.id, e.provider, e.model, e.occurred_at, COALESCE(last.price_reason, e.price_reason) AS reason,
-                       COALESCE(e.input_tokens, 0) + COALESCE(e.output_tokens, 0) AS tokens
-                  FROM ledger_usageevent e
-                  LEFT JOIN LATERAL (SELECT a.price_status, a.price_reason FROM ledger_adjustment a
-                                      WHERE a.event_id = e.id ORDER BY a.revision DESC LIMIT 1) AS last ON true
-                 WHERE e.price_status = 'unpriced' AND COALESCE(last.price_status, 'unpriced') = 'unpriced'
-                UNION ALL
-                -- Priced or counted elsewhere on arrival, unpriced since.
-                SELECT e.id, e.provider, e.model, e.occurred_at, a.price_reason,
-                       CASE WHEN e.price_status = 'duplicate' THEN 0
-                            ELSE COALESCE(e.input_tokens, 0) + COALESCE(e.output_tokens, 0) END
-                  FROM ledger_adjustment a JOIN ledger_usageevent e ON e.id = a.event_id
-                 WHERE a.price_status = 'unpriced' AND e.price_status <> 'unpriced'
-                   AND NOT EXISTS (SELECT FROM ledger_adjustment later
-                                    WHERE later.event_id = a.event_id AND later.revision > a.revision))
+            f"""
+            WITH now AS ({_UNPRICED.format(of="true")})
             SELECT now.provider, now.model, array_agg(DISTINCT now.reason ORDER BY now.reason), count(*),
                    sum(now.tokens + COALESCE(changed.tokens, 0))::bigint, min(now.occurred_at), max(now.occurred_at)
               FROM now
@@ -138,6 +143,74 @@ def unpriced() -> list[Unpriced]:
             [MOST_UNPRICED],
         )
         return [Unpriced(*row) for row in cursor.fetchall()]
+
+
+def first_unpriced(provider: str, model: str) -> datetime | None:
+    """When the first call of a model that stands without a price began. It reads those of this model."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT min(now.occurred_at)
+              FROM ({_UNPRICED.format(of="e.provider = %(provider)s AND e.model = %(model)s")}) AS now
+            """,
+            {"provider": provider, "model": model},
+        )
+        found: list[tuple[datetime | None]] = cursor.fetchall()
+    return found[0][0]
+
+
+# What a number beside a tab may cost: so many models are looked at, and so many calls of each from either end.
+MOST_COUNTED = 500
+LOOKED_AT = 20
+
+
+def count_unpriced() -> int:
+    """How many models have calls without a price now: for a number beside a tab, at a bounded cost.
+
+    A price with a start or an end leaves calls before or after it without one, so a model's first and last LOOKED_AT
+    calls are looked at; one whose calls wait only between those is missed, as are models after MOST_COUNTED.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH RECURSIVE model AS (
+                -- From one model to the next through the index of calls that were unpriced on arrival.
+                (SELECT e.provider, e.model FROM ledger_usageevent e WHERE e.price_status = 'unpriced'
+                  ORDER BY e.provider, e.model LIMIT 1)
+                UNION ALL
+                SELECT next.provider, next.model
+                  FROM model CROSS JOIN LATERAL (
+                       SELECT e.provider, e.model FROM ledger_usageevent e
+                        WHERE e.price_status = 'unpriced' AND (e.provider, e.model) > (model.provider, model.model)
+                        ORDER BY e.provider, e.model LIMIT 1) AS next)
+            SELECT count(*) FROM (
+                SELECT provider, model FROM (TABLE model LIMIT %(models)s) AS model
+                 WHERE {_waits("ASC")} OR {_waits("DESC")}
+                UNION
+                -- Priced or counted elsewhere on arrival, unpriced since: among the latest.
+                SELECT e.provider, e.model
+                  FROM (SELECT a.event_id, a.revision FROM ledger_adjustment a WHERE a.price_status = 'unpriced'
+                         ORDER BY a.event_id DESC LIMIT %(calls)s) AS a
+                  JOIN ledger_usageevent e ON e.id = a.event_id
+                 WHERE NOT EXISTS (SELECT FROM ledger_adjustment later
+                                    WHERE later.event_id = a.event_id AND later.revision > a.revision)) AS found
+            """,
+            {"models": MOST_COUNTED, "calls": LOOKED_AT},
+        )
+        [(found,)] = cursor.fetchall()
+    return int(found)
+
+
+def _waits(order: str) -> str:
+    """Whether one of a model's first calls in the order, of those unpriced on arrival, still is."""
+    return f"""
+        EXISTS (SELECT FROM (SELECT e.id FROM ledger_usageevent e
+                              WHERE e.price_status = 'unpriced' AND e.provider = model.provider
+                                AND e.model = model.model
+                              ORDER BY e.id {order} LIMIT %(calls)s) AS e
+                 WHERE COALESCE((SELECT a.price_status FROM ledger_adjustment a WHERE a.event_id = e.id
+                                  ORDER BY a.revision DESC LIMIT 1), 'unpriced') = 'unpriced')
+    """
 
 
 @dataclass(frozen=True, slots=True)

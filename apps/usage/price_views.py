@@ -1,6 +1,7 @@
 """Pages of prices: what the organization itself agreed on, what has no price, and what is on the lists."""
 
-from datetime import date
+from collections.abc import Iterable
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,13 +19,15 @@ from apps.pricing.terms import EVERY_MODEL
 from apps.usage import price_selectors, selectors, services
 from apps.usage.forms import DiscountForm, LookupForm, PriceForm
 from apps.usage.ledger_views import frame, zone_of
+from apps.usage.price_selectors import Agreed
 from apps.vault.selectors import people
 
 
 def render_prices(request: MemberRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
-    """A page of prices: with times in the organization's zone, and the models that wait for a price."""
+    """A page of prices: with times in the organization's zone. Where tabs are shown, the number of models that wait
+    for a price is asked for, and only there."""
     context = frame(request, **context)
-    context.setdefault("unpriced", price_selectors.unpriced())
+    context.setdefault("waiting", price_selectors.count_unpriced)
     context["zone"] = request.organization.time_zone
     with timezone.override(zone_of(request)):
         return render(request, template, context, status=status)
@@ -49,7 +52,8 @@ def prices(request: MemberRequest) -> HttpResponse:
 @organization_view(Ability.VIEW)
 def unpriced(request: MemberRequest) -> HttpResponse:
     """GET prices/unpriced/"""
-    return render_prices(request, "usage/unpriced.html", {})
+    found = price_selectors.unpriced()
+    return render_prices(request, "usage/unpriced.html", {"unpriced": found, "waiting": len(found)})
 
 
 @require_GET
@@ -156,6 +160,42 @@ def discount_end(request: MemberRequest) -> HttpResponse:
     return redirect("prices", request.organization.id)
 
 
+@require_POST
+@organization_view(Ability.MANAGE)
+def price_withdraw(request: MemberRequest) -> HttpResponse:
+    """POST prices/withdraw provider, model, start — and goes on to re-pricing what it priced."""
+    own = _begun(request, price_selectors.own_prices(request.organization.id))
+    if own is None or own.start is None:
+        return _no_longer_there(request)
+    services.withdraw_price(provider=own.provider, model=own.model or EVERY_MODEL, start=own.start, actor=request.user)
+    messages.success(request, "The own price is withdrawn: it holds at no time.")
+    return redirect(_repricing_without(request, own))
+
+
+@require_POST
+@organization_view(Ability.MANAGE)
+def discount_withdraw(request: MemberRequest) -> HttpResponse:
+    """POST prices/discounts/withdraw provider, model, start — and goes on to re-pricing what it priced."""
+    agreed = _begun(request, price_selectors.own_discounts(request.organization.id))
+    if agreed is None or agreed.start is None:
+        return _no_longer_there(request)
+    services.withdraw_discount(provider=agreed.provider, model=agreed.model, start=agreed.start, actor=request.user)
+    messages.success(request, "The discount is withdrawn: it holds at no time.")
+    return redirect(_repricing_without(request, agreed))
+
+
+def _begun(request: MemberRequest, found: Iterable[Agreed]) -> Agreed | None:
+    """The one that a form names by its provider, its model and the moment it begins."""
+    asked = (*_posted(request), request.POST.get("start", ""))
+    starts = ((each, each.start.isoformat()) for each in found if each.start is not None)
+    return next((each for each, start in starts if (each.provider, each.model, start) == asked), None)
+
+
+def _no_longer_there(request: MemberRequest) -> HttpResponse:
+    messages.error(request, "It is not there any more: somebody changed it meanwhile.")
+    return redirect("prices", request.organization.id)
+
+
 def _posted(request: MemberRequest) -> tuple[str, str]:
     return request.POST.get("provider", ""), request.POST.get("model", "")
 
@@ -167,9 +207,11 @@ def _asked(request: MemberRequest) -> dict[str, Any]:
         "model": request.GET.get("model", "")[:256],
         "from": _today(request),
     }
-    for each in price_selectors.unpriced() if asked["model"] else []:
-        if (each.provider, each.model) == (asked["provider"], asked["model"]):
-            asked["from"] = each.first_seen.astimezone(zone_of(request)).date()
+    # The form that was sent names its own day.
+    if request.method != "POST" and asked["model"]:
+        first = price_selectors.first_unpriced(asked["provider"], asked["model"])
+        if first is not None:
+            asked["from"] = first.astimezone(zone_of(request)).date()
     return asked
 
 
@@ -180,13 +222,24 @@ def _today(request: MemberRequest) -> date:
 def _repricing(request: MemberRequest, form: PriceForm) -> str:
     """The form that prices the past by a new price, filled in."""
     chosen = form.cleaned_data
-    asked = {
-        "provider": chosen["provider"].strip(),
-        "model": "" if chosen["model"].strip() == EVERY_MODEL else chosen["model"].strip(),
-        "period": "custom",
-        "from": chosen["from"].isoformat(),
-        "to": chosen["to"].isoformat() if chosen["to"] else "",
-        "reason": chosen["note"],
-        "priced": "1",
-    }
+    model = "" if chosen["model"].strip() == EVERY_MODEL else chosen["model"].strip()
+    asked = {"reason": chosen["note"], "priced": "1"}
+    return _repricing_of(request, chosen["provider"].strip(), model, chosen["from"], chosen["to"], asked)
+
+
+def _repricing_without(request: MemberRequest, agreed: Agreed) -> str:
+    """The form that prices the past without a price or discount, filled in."""
+    assert agreed.start is not None
+    zone = zone_of(request)
+    last = (agreed.end - timedelta(microseconds=1)).astimezone(zone).date() if agreed.end else None
+    asked = {"reason": f"Withdrawn: {agreed.note}", "withdrawn": "1"}
+    first = agreed.start.astimezone(zone).date()
+    return _repricing_of(request, agreed.provider, agreed.model, first, last, asked)
+
+
+def _repricing_of(
+    request: MemberRequest, provider: str, model: str, first: date, last: date | None, more: dict[str, str]
+) -> str:
+    period = {"period": "custom", "from": first.isoformat(), "to": last.isoformat() if last else ""}
+    asked = {"provider": provider, "model": model, **period, **more}
     return f"{reverse('repricing_new', args=[request.organization.id])}?{urlencode(asked)}"

@@ -107,6 +107,7 @@ def new(request: MemberRequest) -> HttpResponse:
         "form": chosen,
         "reason": reason,
         "was_priced": "priced" in request.GET,
+        "was_withdrawn": "withdrawn" in request.GET,
         "known": selectors.suggestions(),
         "crumbs": [(f"/o/{request.organization.id}/prices/repricing/", "Re-pricing")],
     }
@@ -129,8 +130,10 @@ def repricing(request: MemberRequest, repricing_id: uuid.UUID) -> HttpResponse:
         "names": names,
         "chosen": _in_words(wanted, names, zone_of(request)),
         "again": again,
-        # Whatever their status is by now.
-        "calls": {name: value for name, value in again.items() if name not in ("status", "reason")},
+        # Whatever their status is by now. Of the platform's own, the filter was all that had no price.
+        "calls": {name: value for name, value in again.items() if name not in ("status", "reason")}
+        if found.author_id
+        else {},
         "is_under_way": found.status in UNDER_WAY,
         "kept": engine.kept(found) if found.status == Status.REVERSED else 0,
         "people": people({found.author_id, found.reversed_by_id}),

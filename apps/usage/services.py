@@ -121,6 +121,13 @@ def end_price(*, provider: str, model: str, actor: User) -> None:
 
 
 @transaction.atomic
+def withdraw_price(*, provider: str, model: str, start: datetime, actor: User) -> None:
+    """Has the own price that begins at `start` hold at no time. Raises NoAgreementError where none begins then."""
+    agreements.withdraw_override(organization_id=organization_id(), provider=provider, model=model, start=start)
+    record("price.withdrawn", actor=actor, subject=_named(provider, model), start=start.date().isoformat())
+
+
+@transaction.atomic
 def set_discount(
     *,
     provider: str,
@@ -152,6 +159,13 @@ def end_discount(*, provider: str, model: str, actor: User) -> None:
     """Ends a discount now. Raises NoAgreementError where there is none that holds now or later."""
     agreements.end_discount(organization_id=organization_id(), provider=provider, model=model)
     record("price.discount_ended", actor=actor, subject=_named(provider, model))
+
+
+@transaction.atomic
+def withdraw_discount(*, provider: str, model: str, start: datetime, actor: User) -> None:
+    """Has the discount that begins at `start` hold at no time. Raises NoAgreementError where none begins then."""
+    agreements.withdraw_discount(organization_id=organization_id(), provider=provider, model=model, start=start)
+    record("price.discount_withdrawn", actor=actor, subject=_named(provider, model), start=start.date().isoformat())
 
 
 def _named(provider: str, model: str) -> str:

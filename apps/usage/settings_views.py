@@ -4,14 +4,13 @@ import uuid
 
 from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib import messages
-from django.db.models import Min
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts.reauthentication import ReauthenticationRequiredError, require_recent
-from apps.ledger.models import UsageEvent
+from apps.ledger.selectors import oldest_call
 from apps.organizations.access import MemberRequest, check_ability, organization_view
 from apps.organizations.roles import ABILITIES, Ability
 from apps.projects.selectors import access_project
@@ -40,7 +39,7 @@ def retention(request: MemberRequest) -> HttpResponse:
         form=form,
         days=days,
         may_own=Ability.OWN in ABILITIES[request.membership.role],
-        oldest=UsageEvent.objects.aggregate(oldest=Min("occurred_at"))["oldest"],
+        oldest=oldest_call(),
         zone=request.organization.time_zone,
         crumbs=[(f"/o/{request.organization.id}/settings/", "Settings")],
     )

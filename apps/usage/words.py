@@ -152,3 +152,27 @@ def facts(event: UsageEvent, *, reporter: str, provider_key: str) -> list[Facts]
 
 def _text(value: object) -> str:
     return "" if value is None else str(value)
+
+
+class Measure(NamedTuple):
+    """How a call went. Times are milliseconds."""
+
+    label: str
+    value: float | int
+    is_time: bool = False
+
+
+def performance(event: UsageEvent) -> tuple[list[Measure], list[str]]:
+    """What the report says of it, and the names of what it does not."""
+    found = [
+        ("Took", event.total_duration_ms, True),
+        ("First token", event.time_to_first_token_ms, True),
+        ("Last token", event.time_to_last_token_ms, True),
+        ("Tokens a second", event.tokens_per_second, False),
+        ("Chunks", event.chunks_received, False),
+        ("Chunk size", event.avg_chunk_size, False),
+        ("Chunk variance", event.inter_chunk_latency_variance_ms, True),
+    ]
+    measured = [Measure(label, value, is_time) for label, value, is_time in found if value is not None]
+    missing = [label.lower() for label, value, _ in found if value is None]
+    return measured, ["how long it took" if label == "took" else label for label in missing]

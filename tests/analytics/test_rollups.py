@@ -36,7 +36,7 @@ from tenancy import tenant_scope
 from tests.cast import Workspace
 from tests.ledger import facts
 from tests.ledger.facts import MAY
-from tests.ledger.test_repricing import DiesAt, KilledError
+from tests.ledger.killing import KilledError, killed_after
 from tests.ledger.test_selectors import without_zeros
 
 UTC_ZONE = ZoneInfo("UTC")
@@ -154,7 +154,7 @@ def test_killed_at_every_statement_everything_is_counted_once(project: uuid.UUID
     kills = 0
     while True:
         try:
-            with connection.execute_wrapper(DiesAt(kills)):
+            with killed_after(kills):
                 assert rollups.roll_up("UTC") is Progress.DONE
             break
         except KilledError:

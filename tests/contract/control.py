@@ -92,6 +92,7 @@ def _shown(standing: Standing) -> dict[str, Any]:
 _PLAIN = (
     *("source", "operation", "provider", "model", "request_model", "service_tier", "ending", "error_type"),
     *("client_name", "session", "user_label", "response_id", "key_generation", "total_duration_ms", "flags"),
+    *("tokens_per_second", "chunks_received"),
 )
 COMMANDS = {
     "ledger": ledger,

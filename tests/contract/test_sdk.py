@@ -135,12 +135,14 @@ def test_a_model_without_a_price_is_stored_without_a_cost(sdk: Sdk, tenant: Tena
 
 
 def test_a_stream_without_usage(sdk: Sdk, tenant: Tenant) -> None:
-    """Where the provider says nothing, the oldest release reports zeros and the later ones report nothing."""
+    """Where the provider says nothing, the oldest release reports zeros and the later ones report nothing. Zeros are no
+    usage told, and no call is known to be free."""
     answer = sdk.driver.ask("blocking_stream", call=tenant.call(model=SILENT_MODEL))
     assert answer["tokens"] is None
     check_provider(tenant, 1)
-    stored = [(row["model"], row["input_tokens"], row["output_tokens"]) for row in tenant.new_usage()]
-    assert stored == ([] if sdk.release.measures else [(SILENT_MODEL, 0, 0)])
+    columns = ("model", "input_tokens", "output_tokens", "price_status", "price_reason", "cost")
+    stored = [tuple(row[name] for name in columns) for row in tenant.new_usage()]
+    assert stored == ([] if sdk.release.measures else [(SILENT_MODEL, 0, 0, "unpriced", "missing_usage", None)])
 
 
 def test_an_unknown_key(sdk: Sdk, tenant: Tenant) -> None:

@@ -7,6 +7,7 @@ another one is one more line in WALKS.
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
@@ -40,8 +41,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("parts", nargs="*", choices=[[], ACCOUNT, ORGANIZATION, USAGE], help="all of them by default")
+    parser.add_argument("--only", nargs="+", metavar="PAGE", default=["*"], help="names of pages, * for any letters")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
+
+    def take(person: Person, name: str) -> None:
+        if any(fnmatch(name, wanted) for wanted in arguments.only):
+            shoot(person, folder, name)
+            print(name)
 
     def wants(part: str) -> bool:
         return part in (arguments.parts or (ACCOUNT, ORGANIZATION, USAGE))
@@ -61,13 +68,11 @@ def main() -> None:
             visits = [organization_pages.organization, organization_pages.onboarding] if wants(ORGANIZATION) else []
             for visit in [*visits, *([usage_pages.usage] if wants(USAGE) else [])]:
                 for person, name in visit(people, scenery):
-                    shoot(person, folder, name)
-                    print(name)
+                    take(person, name)
         for walk, is_signed_in in WALKS if wants(ACCOUNT) else []:
             person = people.signed_in(walk.__name__) if is_signed_in else people(walk.__name__)
             for name in walk(person):
-                shoot(person, folder, name)
-                print(name)
+                take(person, name)
 
 
 if __name__ == "__main__":

@@ -143,9 +143,9 @@ def test_a_call_is_found_and_explains_itself(
     expect(page.get_by_label("Session", exact=True)).to_be_enabled()
 
     # Only what a period with two days asks for is shown.
-    expect(page.get_by_label("From", exact=True)).to_be_hidden()
+    expect(page.get_by_label("First day", exact=True)).to_be_hidden()
     page.get_by_label("Period").select_option("custom")
-    page.get_by_label("From", exact=True).fill(f"{yesterday:%Y-%m-%d}")
+    page.get_by_label("First day", exact=True).fill(f"{yesterday:%Y-%m-%d}")
     owner.fill(model="nothing-like-it")
     owner.press("Show")
     expect(page.get_by_role("heading", name="No call matches")).to_be_visible()
@@ -162,7 +162,7 @@ def test_a_call_is_found_and_explains_itself(
     page.locator("tbody tr a").first.click()
     page.get_by_role("link", name="Set a price for this model").click()
     expect(page.get_by_label("Model", exact=True)).to_have_value("house-model")
-    expect(page.get_by_label("From", exact=True)).to_have_value(f"{yesterday:%Y-%m-%d}")
+    expect(page.get_by_label("First day", exact=True)).to_have_value(f"{yesterday:%Y-%m-%d}")
 
 
 def test_a_price_of_ones_own_counts_for_the_past(
@@ -182,7 +182,7 @@ def test_a_price_of_ones_own_counts_for_the_past(
     expect(page.locator("[aria-invalid=true]").first).to_be_visible()
     axe(page)
     owner.fill(input_tokens="40", output_tokens="100", why="Order 4711")
-    page.get_by_label("From", exact=True).fill(f"{two_days_ago - DAY:%Y-%m-%d}")
+    page.get_by_label("First day", exact=True).fill(f"{two_days_ago - DAY:%Y-%m-%d}")
     owner.press("Set the price")
     owner.is_told("The price is set.")
     owner.sees("Re-price past calls")

@@ -42,6 +42,9 @@ def usage(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str
     ]:
         owner.visit(path)
         yield owner, name
+    owner.visit(f"{base}ledger/")
+    owner.page.locator("details.doubts > summary").click()
+    yield owner, "ledger-doubts"
     owner.visit(f"{base}prices/add/")
     owner.press("Set the price")
     owner.page.locator("[aria-invalid=true]").first.wait_for()

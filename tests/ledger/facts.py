@@ -1,7 +1,8 @@
 """Rows of the ledger as tests want them, stored without a report: what is read is tested apart from what stores."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -12,8 +13,11 @@ import msgspec
 from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEvent
 from apps.ledger.prices import Price, from_rating
 from apps.ledger.standing import Standing, adjust, duplicate_price, standings, store
+from apps.pricing.agreements import delete_terms, set_override
+from apps.pricing.feeds.base import Rate
 from apps.pricing.meters import Meter
 from apps.pricing.rating import rate
+from apps.pricing.selectors import forget_terms
 
 MAY = datetime(2026, 5, 1, tzinfo=UTC)
 MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-of-tomorrow")
@@ -47,6 +51,24 @@ def set_price(row: UsageEvent, price: Price) -> None:
     row.cost, row.currency, row.flags = price.cost, price.currency, list(price.flags)
 
 
+@contextmanager
+def a_dollar_a_token(organization_id: uuid.UUID) -> Iterator[None]:
+    """The organization's own price for gpt-4o-mini meanwhile: a million million tokens cost more than the column holds."""
+    set_override(
+        organization_id=organization_id,
+        provider="openai",
+        model="gpt-4o-mini",
+        prices={meter: Rate(Decimal(1), 1) for meter in (Meter.INPUT, Meter.OUTPUT)},
+        author_id=uuid.uuid4(),
+        note="a slip",
+        start=MAY - timedelta(days=90),
+    )
+    forget_terms()
+    yield
+    delete_terms(organization_id=organization_id)
+    forget_terms()
+
+
 def standing(row: UsageEvent) -> Standing:
     return standings([row])[0]
 
@@ -64,11 +86,18 @@ def price(cost: str, like: Price, **changes: Any) -> Price:
     )
 
 
-def reprice(row: UsageEvent, cost: str, reason: str = "A better price.", **changes: Any) -> Standing:
+def reprice(
+    row: UsageEvent, cost: str, reason: str = "A better price.", flags: tuple[str, ...] = (), **changes: Any
+) -> Standing:
     """The event at another cost."""
     now = standing(row)
     return _adjusted(
-        row, price=price(cost, now.price), meters=now.meters, kind=Adjustment.Kind.REPRICE, reason=reason, **changes
+        row,
+        price=price(cost, now.price, flags=flags),
+        meters=now.meters,
+        kind=Adjustment.Kind.REPRICE,
+        reason=reason,
+        **changes,
     )
 
 

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from apps.ledger.api import MOST_EVENTS
+from apps.ledger.labels import hidden
 from apps.ledger.models import UsageEvent
 from apps.ledger.standing import standings
+from apps.projects.models import Project
 from tenancy import tenant_scope
+from tenancy.roles import as_owner
 from tests.cast import Sdk, Workspace
+from tests.ledger import facts
 
 
 class Reporter:
@@ -64,6 +68,59 @@ def test_each_event_has_its_own_answer(reporter: Reporter, globex: Workspace) ->
     assert sum((row.cost or 0 for row in reporter.rows()), Decimal()) == 2 * Decimal("0.00024")
     again = reporter.post([other, good]).json()["results"]
     assert [result["status"] for result in again] == ["duplicate", "duplicate"]
+
+
+def test_a_text_that_is_none_costs_the_others_nothing(reporter: Reporter) -> None:
+    good, bad = reporter.event(), reporter.event(model="?", reported_cost="NaN")
+    body = json.dumps([good, bad, {**bad, "reported_cost": 1}]).encode().replace(b"?", b"\xff")
+    results = reporter.post(body).json()["results"]
+    assert [result["status"] for result in results] == ["stored", "rejected", "rejected"]
+    assert len(reporter.rows()) == 1
+
+
+@pytest.mark.parametrize("response", ["", "chatcmpl-"])
+def test_an_event_that_the_database_cannot_take_costs_the_others_nothing(
+    committed: tuple[Workspace, Workspace], response: str
+) -> None:
+    reporter = Reporter(committed[0])
+    events = [reporter.event(response_id=response and f"{response}{number}", user="u-12") for number in range(5)]
+    events[3]["data"]["input_tokens"] = 10**12
+    with tenant_scope(reporter.workspace.organization):
+        Project.objects.filter(id=reporter.workspace.project.id).update(hides_labels=True)
+    with facts.a_dollar_a_token(reporter.workspace.organization.id):
+        results = reporter.post(events).json()["results"]
+    assert [result["status"] for result in results] == [*["stored"] * 3, "rejected", "stored"]
+    assert "too large" in results[3]["detail"]
+    rows = reporter.rows()
+    assert len(rows) == 4
+    assert {row.user_label for row in rows} == {hidden(reporter.workspace.project.id, "u-12")}
+    # Their price is gone, so to verify the ledger would find them at fault.
+    with as_owner(), tenant_scope(reporter.workspace.organization):
+        UsageEvent.objects.filter(event_id__in=reporter.ids).delete()
+        Project.objects.filter(id=reporter.workspace.project.id).update(hides_labels=False)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/usage-events/", "/api/v1/usage-events/batch"])
+@pytest.mark.parametrize("response", ["", "chatcmpl-7"])
+def test_labels_are_hidden_where_the_project_says_so(reporter: Reporter, path: str, response: str) -> None:
+    labels = {"session": "ann@example.com", "user": "ann@example.com", "response_id": response}
+    events = [reporter.event(**labels), reporter.event(**labels, model="gpt-4o"), reporter.event()]
+
+    def post() -> None:
+        for body in [events] if path.endswith("batch") else events:
+            answer = reporter.sdk.client.post(
+                path, json.dumps(body), content_type="application/json", headers=reporter.sdk.bearer
+            )
+            assert answer.status_code in (200, 201)
+
+    with tenant_scope(reporter.workspace.organization):
+        Project.objects.filter(id=reporter.workspace.project.id).update(hides_labels=True)
+    post()
+    rows = reporter.rows()
+    label = rows[0].user_label
+    assert [(row.session, row.user_label) for row in rows] == [(label, label), (label, label), ("", "")]
+    assert len(label) == 16
+    assert "ann" not in repr([vars(row) for row in rows])
 
 
 def test_a_whole_batch_goes_at_once_and_one_more_is_refused(reporter: Reporter) -> None:

@@ -57,6 +57,13 @@ class TestGaps:
         numbered(project, "worker-1", 2, price_status="duplicate", same_call_as=uuid.uuid4())
         assert completeness(of(project)).gaps == []
 
+    def test_the_highest_number_there_can_be_has_none_after_it(self, project: uuid.UUID) -> None:
+        most = 2**63 - 1
+        numbered(project, "worker-1", 0, most, most, most - 1)
+        numbered(project, "worker-2", most)
+        [gap] = completeness(of(project)).gaps
+        assert (gap.source, gap.missing, gap.first_numbers) == ("worker-1", most - 2, list(range(1, 11)))
+
     def test_only_of_the_time_asked_for(self, project: uuid.UUID) -> None:
         numbered(project, "worker-1", 1, 4)
         numbered(project, "worker-1", 5, 7, occurred_at=MAY + 60 * MINUTE)

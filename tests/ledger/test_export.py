@@ -51,14 +51,14 @@ def test_sums_tie_with_the_totals_to_the_last_digit(project: uuid.UUID) -> None:
 
 
 def test_one_row_an_event_as_it_stands_now(project: uuid.UUID) -> None:
-    event = facts.event(project, client_name="batch-3", flags=["clock_skew", "by_request_model"])
-    facts.reprice(event, "0.000000000001")
+    event = facts.event(project, client_name="batch-3", flags=["by_request_model", "clock_skew"])
+    facts.reprice(event, "0.000000000001", flags=("by_request_model",))
     [row] = rows_of(project)
     assert row["id"] == str(event.event_id)
     assert (row["cost"], row["currency"], row["revision"]) == ("0.000000000001", "USD", "1")
     assert row["occurred_at"] == "2026-05-01T00:00:00+00:00"
     assert (row["is_batch"], row["cache_in_input"]) == ("false", "true")
-    assert row["flags"] == "clock_skew by_request_model"
+    assert (row["flags"], row["discount_id"]) == ("by_request_model clock_skew", "")
     assert (row["same_call_as"], row["cache_read_tokens"], row["session"]) == ("", "", "")
 
 

@@ -2,11 +2,13 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.ledger.settling import Report, fingerprint, settle
+from apps.ledger import settling
+from apps.ledger.settling import LONGEST_CALL, Report, fingerprint, settle
 from apps.pricing.meters import Meter
 
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -64,3 +66,21 @@ def test_calls_one_after_the_other_are_not_one() -> None:
     second = report("langchain", 25, 45), report("openai", 27, 43)
     assert calls(*first, *second) == 2
     assert calls(first[0], second[1]) == 2
+
+
+def test_thousands_of_the_same_call_are_compared_with_those_around_them_only() -> None:
+    """A program that asks the same thing all day, below two instrumentations."""
+    outer = [report("langchain", 50 * number, 50 * number + 40) for number in range(3_000)]
+    inner = [report("openai", 50 * number + 5, 50 * number + 35) for number in range(3_000)]
+    with mock.patch.object(settling, "_look_alike", wraps=settling._look_alike) as compared:
+        assert calls(*inner) == 3_000
+        assert compared.call_count == 0
+        assert calls(*outer, *inner) == 3_000
+        assert compared.call_count <= 4 * 3_000
+
+
+def test_no_call_is_longer_than_the_search_for_its_other_report_reaches() -> None:
+    """Else it would matter whether both reports come in one request."""
+    hour = LONGEST_CALL // timedelta(milliseconds=1)
+    assert calls(report("langchain", 0, 3 * hour), report("openai", hour, 2 * hour)) == 1
+    assert calls(report("langchain", 0, 3 * hour), report("openai", hour + 1, 2 * hour)) == 2

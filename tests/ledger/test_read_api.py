@@ -77,6 +77,17 @@ def test_pages_lead_to_all_rows_and_the_first_has_their_totals(sdk: Sdk, project
     assert 0 < Decimal(sums["unpriced_share"]) < 1
 
 
+def test_who_needs_no_totals_does_not_pay_for_them(
+    sdk: Sdk, project: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts.event(project)
+    assert get(sdk, totals=1).json()["totals"]["events"] == 1
+    # It would raise if it were called.
+    monkeypatch.setattr("apps.ledger.read_api.totals", None)
+    answer = get(sdk, totals=0).json()
+    assert (len(answer["data"]), answer["totals"]) == (1, None)
+
+
 def test_times_and_names_narrow_it(sdk: Sdk, project: uuid.UUID) -> None:
     rows = [facts.event(project, occurred_at=MAY + number * HOUR) for number in range(3)]
     facts.event(project, occurred_at=MAY + HOUR, model="gpt-4o")
@@ -98,8 +109,14 @@ def test_times_and_names_narrow_it(sdk: Sdk, project: uuid.UUID) -> None:
         ({"project_id": "7"}, "$.project_id"),
         ({"cursor": "abc"}, "cursor"),
         ({"colour": "red"}, "colour"),
+        ({"totals": "no"}, "totals"),
         ({"status": "free"}, "$.status"),
         ({"project_ids": "7"}, "$.project_ids"),
+        ({"model": "\0"}, "model can't hold a NUL character."),
+        ({"session": "a\0b"}, "session can't hold a NUL character."),
+        ({"cursor": "\0"}, "cursor"),
+        ({"limit": "1\0"}, "limit"),
+        ({"\0": "x"}, "unknown field"),
     ],
 )
 def test_bad_parameters_are_named(sdk: Sdk, parameters: dict[str, str], said: str) -> None:

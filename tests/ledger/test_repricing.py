@@ -28,15 +28,18 @@ from apps.ledger.repricing import (
     step,
 )
 from apps.ledger.selectors import EventFilter, explain, stream, totals
+from apps.ledger.standing import lock_project
 from apps.pricing import agreements
 from apps.pricing.feeds.base import Rate
 from apps.pricing.meters import Meter
 from apps.pricing.selectors import forget_book, forget_terms
 from tenancy import tenant_scope
+from tenancy.ids import uuid7
 from tenancy.roles import as_owner
 from tests.cast import Workspace
 from tests.ledger import facts
 from tests.ledger.facts import MAY
+from tests.ledger.killing import KilledError, killed_after
 
 ALL = 1_000
 
@@ -143,6 +146,38 @@ class TestPreview:
         start(asked)
         assert done(asked).events_changed == 1
 
+    def test_a_second_worker_leaves_alone_what_the_first_has_done(
+        self, acme: Workspace, project: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        facts.event(project, model="gpt-of-tomorrow")
+        dollars(acme, "2")
+        asked = request_preview(of(project), reason="Found the price.", author_id=None)
+        fresh_prices = repricings.fresh_prices
+
+        def first_worker() -> str:
+            """While the second begins, the first is through with all of it."""
+            monkeypatch.setattr(repricings, "fresh_prices", fresh_prices)
+            assert done(start(repricings.work_out(Repricing.objects.get(pk=asked.pk)))).events_changed == 1
+            return fresh_prices()
+
+        monkeypatch.setattr(repricings, "fresh_prices", first_worker)
+        second = repricings.work_out(asked)
+        assert (second.status, second.events_changed) == (Repricing.Status.DONE, 1)
+        # As the first saw it: the second would find nothing that changes any more.
+        assert [each.changed for each in months(second)] == [1]
+        with pytest.raises(RepricingError, match="has run"):
+            start(second)
+
+
+def test_an_output_of_0_is_still_told_when_a_duplicate_stands_alone_again(acme: Workspace, project: uuid.UUID) -> None:
+    at_once = facts.event(
+        project, meters={Meter.INPUT: 123, Meter.OUTPUT: 0}, price_status="duplicate", same_call_as=uuid.uuid4()
+    )
+    assert facts.detail(at_once, input=123, output=0).meters == {Meter.INPUT: 123, Meter.OUTPUT: 0}
+    dollars(acme, "2", model="gpt-4o-mini")
+    assert done(start(previewed(project))).events_changed == 1
+    assert facts.standing(at_once).price.cost == Decimal("0.000246")
+
 
 class TestRun:
     def test_adjusts_what_differs_and_says_why_and_who(self, acme: Workspace, project: uuid.UUID) -> None:
@@ -242,23 +277,47 @@ class TestRun:
         assert done(made).events_changed == 9
         assert Adjustment.objects.filter(project_id=project).count() == 9
 
+    def test_searches_before_it_locks_and_locks_only_where_something_matches(
+        self, acme: Workspace, project: uuid.UUID
+    ) -> None:
+        for _ in range(3):
+            facts.event(uuid.uuid4(), model="gpt-of-tomorrow")
+        facts.event(project, model="gpt-of-tomorrow", client_name="batch-3")
+        dollars(acme, "2")
+        made = start(preview(EventFilter(client_name="batch-3"), reason="The contract.", author_id=None))
+        said: list[str] = []
 
-class KilledError(Exception):
-    """Stands for the process's end: what is not committed has not happened."""
+        def hear(execute: Any, sql: str, parameters: Any, *rest: Any) -> Any:
+            if "pg_advisory_xact_lock" in sql:
+                said.append(f"lock {parameters[0]}")
+            elif "ledger_usageevent e" in sql and "LIMIT" in sql:
+                said.append("search")
+            return execute(sql, parameters, *rest)
 
+        with connection.execute_wrapper(hear):
+            assert step(made.pk)
+        locks = [each for each in said if each.startswith("lock")]
+        assert locks == [f"lock ledger:{project}"]
+        assert said[-1] == locks[0]
+        assert done(made).events_changed == 1
 
-class DiesAt:
-    """Lets so many statements through, and what ends a transaction: inside the test's own these are statements too."""
+    def test_what_happens_between_the_search_and_the_lock_counts(
+        self, acme: Workspace, project: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        priced, left = [facts.event(project, model="gpt-of-tomorrow") for _ in range(2)]
+        dollars(acme, "2")
+        made = start(previewed(project, status=PriceStatus.UNPRICED))
 
-    def __init__(self, count: int) -> None:
-        self.left = count
+        def late(project_id: uuid.UUID) -> None:
+            """Others had the lock until now."""
+            if not facts.standing(priced).revision:
+                facts.reprice(priced, "0.5")
+            lock_project(project_id)
 
-    def __call__(self, execute: Any, sql: str, *arguments: Any) -> Any:
-        if not sql.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
-            if not self.left:
-                raise KilledError
-            self.left -= 1
-        return execute(sql, *arguments)
+        monkeypatch.setattr(repricings, "lock_project", late)
+        assert done(made).events_changed == 1
+        assert facts.standing(priced).price.cost == Decimal("0.5")
+        assert facts.standing(left).price.cost == Decimal("0.000336")
 
 
 def killed_at_every_statement(repricing: Repricing) -> tuple[bool, int]:
@@ -267,7 +326,7 @@ def killed_at_every_statement(repricing: Repricing) -> tuple[bool, int]:
     kills = 0
     while True:
         try:
-            with connection.execute_wrapper(DiesAt(kills)):
+            with killed_after(kills):
                 return run(repricing.pk, batches=1), kills
         except KilledError:
             kills += 1
@@ -341,9 +400,10 @@ class TestReverse:
 
 class TestUnpriced:
     def all_of_it(self) -> int:
-        priced, cursor = price_unpriced()
+        run_id = uuid7()
+        priced, cursor = price_unpriced(run_id)
         while cursor:
-            found, cursor = price_unpriced(cursor)
+            found, cursor = price_unpriced(run_id, cursor)
             priced += found
         return priced
 
@@ -364,6 +424,86 @@ class TestUnpriced:
         assert {facts.standing(row).price.status for row in still} == {PriceStatus.UNPRICED}
         assert facts.standing(nothing_said).revision == 0
         assert self.all_of_it() == 0
+
+    def test_a_run_is_a_repricing_of_its_own_that_can_be_taken_back(self, acme: Workspace, project: uuid.UUID) -> None:
+        june = MAY.replace(month=6)
+        rows = [facts.event(project, model="gpt-of-tomorrow") for _ in range(6)]
+        rows += [facts.event(project, occurred_at=june, model="gpt-of-tomorrow") for _ in range(3)]
+        left: dict[str, Any] = {"price_status": "duplicate", "same_call_as": rows[0].event_id}
+        rows.append(facts.event(project, model="gpt-of-tomorrow", **left))
+        facts.detail(rows[-1], input=100, output=68)
+        before = totals(of(project))
+        assert before.unpriced == 10
+        dollars(acme, "2")
+        repricings.fresh_prices()
+        assert self.all_of_it() == 10
+        made = Repricing.objects.get()
+        assert (made.status, made.author_id, made.reason) == (Repricing.Status.DONE, None, repricings.AUTOMATIC)
+        assert (made.events_changed, repricings.unfinished()) == (10, [])
+        assert set(Adjustment.objects.filter(kind=Adjustment.Kind.REPRICE).values_list("repricing_id")) == {(made.pk,)}
+        found = {each.month: each for each in months(made)}
+        assert [(month, each.changed, each.events) for month, each in found.items()] == [
+            ("2026-05", 7, 7),
+            ("2026-06", 3, 3),
+        ]
+        assert found["2026-05"].differences == {"USD": 7 * Decimal("0.000336")}
+        # There is nothing left, and a run that does nothing leaves nothing.
+        assert self.all_of_it() == 0
+        assert Repricing.objects.count() == 1
+        reverse(made, reason="The price was wrong.", author_id=acme.owner.user.id)
+        assert kept(done(made)) == 0
+        after = totals(of(project))
+        assert (after.unpriced, sum(after.costs.values()), after.meters) == (10, 0, before.meters)
+
+    def test_what_was_taken_back_is_not_priced_again_before_somebody_asks(
+        self, acme: Workspace, project: uuid.UUID
+    ) -> None:
+        facts.event(project, model="gpt-of-tomorrow")
+        facts.detail(facts.event(project, model="gpt-of-tomorrow"), input=200)
+        dollars(acme, "2")
+        made = done(start(previewed(project)))
+        assert made.events_changed == 2
+        reverse(made, reason="It was wrong.", author_id=None)
+        done(made)
+        assert self.all_of_it() == 0
+        assert totals(of(project)).unpriced == 2
+        dollars(acme, "3")
+        assert self.all_of_it() == 0
+        assert done(start(previewed(project))).events_changed == 2
+
+    def test_taking_a_run_back_ends_it(self, acme: Workspace, project: uuid.UUID) -> None:
+        for _ in range(9):
+            facts.event(project, model="gpt-of-tomorrow")
+        dollars(acme, "2")
+        repricings.fresh_prices()
+        run_id = uuid7()
+        changed, following = price_unpriced(run_id)
+        assert (changed, bool(following)) == (4, True)
+        reverse(Repricing.objects.get(pk=run_id), reason="It was wrong.", author_id=None)
+        assert price_unpriced(run_id, following) == (0, ())
+        done(Repricing.objects.get(pk=run_id))
+        assert price_unpriced(run_id, following) == (0, ())
+        assert totals(of(project)).unpriced == 9
+
+    def test_a_run_that_comes_too_late_leaves_nothing(
+        self, acme: Workspace, project: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for _ in range(3):
+            facts.event(project, model="gpt-of-tomorrow")
+        dollars(acme, "2")
+        repricings.fresh_prices()
+
+        def late(project_id: uuid.UUID) -> None:
+            """The other has the lock first, and leaves nothing."""
+            monkeypatch.setattr(repricings, "lock_project", lock_project)
+            assert price_unpriced(uuid7())[0] == 3
+            lock_project(project_id)
+
+        monkeypatch.setattr(repricings, "lock_project", late)
+        changed, _ = price_unpriced(slow := uuid7())
+        assert changed == 0
+        assert not Repricing.objects.filter(pk=slow).exists()
+        assert Adjustment.objects.filter(project_id=project).count() == 3
 
     def test_also_what_an_adjustment_left_without_a_price(self, acme: Workspace, project: uuid.UUID) -> None:
         rows = [
@@ -421,6 +561,7 @@ class TestUnpriced:
         while following:
             priced += tasks.price_unpriced_of_organization(**following.pop())
         assert priced == 9
+        assert Repricing.objects.get().events_changed == 9
 
 
 def test_the_task_runs_it_to_its_end(acme: Workspace, project: uuid.UUID, monkeypatch: pytest.MonkeyPatch) -> None:

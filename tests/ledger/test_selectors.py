@@ -14,10 +14,16 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.ledger.calls import Ending
-from apps.ledger.models import PriceStatus, UsageEvent
+from apps.ledger.columns import COLUMNS
+from apps.ledger.models import Adjustment, PriceStatus, UsageEvent
+from apps.ledger.prices import from_rating
 from apps.ledger.selectors import BadCursorError, EventFilter, Totals, explain, page_of_events, stream, totals
+from apps.ledger.selectors.explanations import FLAGS
 from apps.ledger.standing import Standing
+from apps.pricing import agreements
 from apps.pricing.meters import Meter
+from apps.pricing.rating import rate
+from apps.pricing.selectors import forget_terms
 from tenancy import tenant_scope
 from tests.cast import Workspace
 from tests.ledger import facts
@@ -312,10 +318,55 @@ class TestExplain:
         found = explain(row.id)
         assert found.reason == "No price is known for this model."
         assert found.flags == [
-            "It begins in the future by the reporter's clock, or ends before it begins.",
+            "It begins or ends in the future by the reporter's clock, or ends before it begins.",
             "of_the_future",
         ]
         assert found.lines == []
+
+    def test_flags_are_those_of_the_price_that_it_has_now(self, project: uuid.UUID) -> None:
+        row = facts.event(project, flags=["by_request_model", "clock_skew"])
+        facts.reprice(row, "0.5", flags=("variant_unknown",))
+        assert facts.standing(row).flags == ["variant_unknown", "clock_skew"]
+        assert explain(row.id).flags == [FLAGS["variant_unknown"], FLAGS["clock_skew"]]
+        facts.reprice(row, "0.3")
+        facts.make_duplicate(row, uuid.uuid4())
+        assert facts.standing(row).flags == ["clock_skew"]
+
+    def test_an_older_release_kept_no_flags_of_changes(self, project: uuid.UUID, by_owner: None) -> None:
+        row = facts.event(project, flags=["by_request_model", "clock_skew"])
+        facts.reprice(row, "0.5", flags=("variant_unknown",))
+        Adjustment.objects.filter(event=row).update(flags=None)
+        assert facts.standing(row).flags == ["by_request_model", "clock_skew"]
+
+    def test_a_discount_is_named(self, acme: Workspace, project: uuid.UUID) -> None:
+        made = agreements.set_discount(
+            organization_id=acme.organization.id,
+            provider="openai",
+            multiplier=Decimal("0.85"),
+            author_id=acme.owner.user.id,
+            note="Contract 8.",
+            start=MAY,
+        )
+        forget_terms()
+        rated = rate(
+            "openai", "gpt-4o-mini", {Meter.INPUT: 9, Meter.OUTPUT: 9}, MAY, organization_id=acme.organization.id
+        )
+        forget_terms()
+        row = facts.event(project)
+        facts.set_price(row, from_rating(rated))
+        row.id, row.event_id = uuid.uuid4(), uuid.uuid4()
+        row.save(force_insert=True)
+        found = explain(row.id)
+        assert [line.discount for line in found.lines] == [made, made]
+        assert COLUMNS["discount_id"](found.standing) == made.pk
+        # Rows of before say how much, and not which.
+        for line in row.price_lines:
+            del line["discount_id"]
+        row.id, row.event_id = uuid.uuid4(), uuid.uuid4()
+        row.save(force_insert=True)
+        found = explain(row.id)
+        assert [(line.discount, line.multiplier) for line in found.lines] == [(None, Decimal("0.85"))] * 2
+        assert COLUMNS["discount_id"](found.standing) is None
 
     def test_only_of_projects_that_may_be_seen(self, project: uuid.UUID, globex: Workspace) -> None:
         row = facts.event(project)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import pytest
-from django.db import OperationalError
+from django.db import DataError, OperationalError, connection
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -28,10 +29,12 @@ from apps.projects.models import Project
 from apps.projects.services import archive_project, create_project, restore_project
 from tenancy import tenant_scope
 from tests.cast import Sdk, Workspace
+from tests.ledger import facts
 
 START = 1_790_000_000 * 10**9  # 2026-09-21, in nanoseconds
 OPENAI = "opentelemetry.instrumentation.genai.openai"
 OPENINFERENCE = "openinference.instrumentation.openai"
+OPENLLMETRY = "opentelemetry.instrumentation.openai.v1"
 PROTOBUF = "application/x-protobuf"
 
 
@@ -246,6 +249,9 @@ def test_times_are_the_reporters_own_and_a_wrong_clock_is_marked(exporter: Expor
     assert rows[late.event_id].occurred_at.year < 2026
     assert rows[early.event_id].flags == ["clock_skew"]
     assert sum(row.flags == ["clock_skew"] for row in rows.values()) == 2
+    endless = chat(duration_ms=73 * year)
+    exporter.send(endless)
+    assert exporter.standings()[endless.event_id].event.flags == ["clock_skew"]
 
 
 def test_labels_are_hidden_where_the_project_says_so(exporter: Exporter) -> None:
@@ -331,6 +337,24 @@ def test_whatever_is_not_the_exporters_fault_is_to_be_sent_again(
     assert int(answer["Retry-After"]) <= 3
     monkeypatch.undo()
     assert exporter.standings() == {}
+
+
+def test_what_the_database_cannot_take_is_said_and_the_rest_is_stored(exporter: Exporter) -> None:
+    """Sent again it would be the same."""
+    outer = other_span()
+    with facts.a_dollar_a_token(exporter.workspace.organization.id):
+        answer = exporter.post(export([outer, chat(), other_span().below(outer), chat(10**12), chat()]))
+    assert answer.status_code == 200
+    partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+    assert (partial.rejected_spans, "too large" in partial.error_message) == (1, True)
+    assert len(exporter.standings()) == 2
+    with tenant_scope(exporter.workspace.organization):
+        assert SpanLink.objects.filter(project_id=exporter.project.id).count() == 1
+
+
+def test_a_providers_name_fits_its_column_in_lower_case_too(exporter: Exporter) -> None:
+    exporter.send(chat(attributes={"gen_ai.provider.name": "İ" * 64}))
+    assert [one.event.provider for one in exporter.standings().values()] == ["i\u0307" * 32]
 
 
 def test_the_sdks_token_reports_until_its_key_is_retired(acme: Workspace) -> None:
@@ -507,7 +531,200 @@ def test_an_agents_turns_are_calls_of_their_own(exporter: Exporter) -> None:
     assert set(exporter.standings()) == {first.event_id, second.event_id}
     assert exporter.cost() == 2 * Decimal("0.00024")
     with tenant_scope(exporter.workspace.organization):
-        assert SpanLink.objects.filter(project_id=exporter.project.id).count() == 1
+        # A tool's span is kept neither: what is below it is no part of what is above.
+        assert SpanLink.objects.filter(project_id=exporter.project.id).count() == 0
+
+
+TOOLS: list[tuple[str, dict[str, str]]] = [
+    (OPENAI, {"gen_ai.operation.name": "execute_tool"}),
+    (OPENAI, {"gen_ai.operation.name": "invoke_agent"}),
+    ("traceloop.tracer", {"traceloop.span.kind": "tool"}),
+    (OPENINFERENCE, {"openinference.span.kind": "TOOL"}),
+    ("langfuse-sdk", {"langfuse.observation.type": "agent"}),
+    ("mlflow", {"mlflow.spanType": '"TOOL"'}),
+    ("ai", {"ai.operationId": "ai.toolCall"}),
+]
+
+
+@pytest.mark.parametrize(("scope", "attributes"), TOOLS)
+def test_a_call_that_a_tool_makes_is_no_part_of_the_one_that_asked_for_the_tool(
+    exporter: Exporter, scope: str, attributes: dict[str, str]
+) -> None:
+    outer = chat(duration_ms=5_000)
+    tool = Sent(attributes, scope).below(outer)
+    inner = chat(5_000, 500).below(other_span().below(tool))
+    exporter.send(inner)
+    exporter.send(outer, tool)
+    assert exporter.cost() == Decimal("0.00024") + Decimal("0.00105")
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_two_responses_are_two_calls_even_one_within_the_other(exporter: Exporter, together: bool) -> None:
+    own, others = ({"gen_ai.response.id": response} for response in ("chatcmpl-own", "chatcmpl-other"))
+    outer = chat(attributes=own, duration_ms=5_000)
+    between = other_span().below(outer)
+    inner = chat(5_000, 500, attributes=others).below(between)
+    same = chat(5_000, 500, scope=OPENLLMETRY).below(inner)
+    if together:
+        exporter.send(outer, between, inner, same)
+    else:
+        for each in (same, inner, between, outer):
+            exporter.send(each)
+    assert exporter.cost() == Decimal("0.00024") + Decimal("0.00105")
+    assert exporter.standings()[same.event_id].same_call_as == inner.event_id
+
+
+def wrapper(scope: str, attributes: dict[str, Any]) -> tuple[Sent, Sent, Sent]:
+    """A function that somebody marked as a call, without saying of which model, and the two calls that it makes."""
+    outer = Sent(attributes, scope, duration_ms=3_000)
+    return outer, chat().below(outer), chat(5_000, 500, start_ms=1_000).below(other_span().below(outer))
+
+
+@pytest.mark.parametrize("order", ["012", "210", "102", "120"])
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    ("scope", "attributes"),
+    [
+        ("mlflow.tracing.provider", {"mlflow.spanType": '"LLM"'}),
+        ("langfuse-sdk", {"langfuse.observation.type": "generation"}),
+        # Whose model that is can't be told.
+        (
+            "langfuse-sdk",
+            {
+                "langfuse.observation.type": "generation",
+                "langfuse.observation.model.name": "our-own-router",
+                "langfuse.observation.usage_details": '{"input": 6200, "output": 600}',
+            },
+        ),
+    ],
+)
+def test_a_report_that_names_no_model_leaves_the_calls_within_it_their_prices(
+    exporter: Exporter, scope: str, attributes: dict[str, Any], together: bool, order: str
+) -> None:
+    outer, first, second = spans = wrapper(scope, attributes)
+    second.parent = outer.span
+    in_order = [spans[int(place)] for place in order]
+    if together:
+        exporter.send(*in_order)
+    else:
+        for each in in_order:
+            exporter.send(each)
+    found = exporter.standings()
+    assert exporter.cost() == Decimal("0.00024") + Decimal("0.00105")
+    assert (found[outer.event_id].price.reason, found[outer.event_id].same_call_as) == ("around_calls", first.event_id)
+    assert {found[each.event_id].price.status for each in (first, second)} == {PriceStatus.PRICED}
+
+
+def test_a_report_that_names_no_model_is_a_call_where_nothing_is_known_to_be_within(exporter: Exporter) -> None:
+    outer, *_ = wrapper("mlflow.tracing.provider", {"mlflow.spanType": '"LLM"'})
+    within = Sent({"mlflow.spanType": '"LLM"'}, "mlflow.tracing.provider").below(outer)
+    exporter.send(outer)
+    assert [one.price.status for one in exporter.standings().values()] == [PriceStatus.UNPRICED]
+    exporter.send(within)
+    found = exporter.standings()
+    assert found[within.event_id].price.status == PriceStatus.UNPRICED
+    assert found[outer.event_id].same_call_as == within.event_id
+
+
+def test_a_report_that_names_no_model_does_not_come_between_two_of_one_call(exporter: Exporter) -> None:
+    outer, _, inner = anthropic_call()
+    between = Sent({"mlflow.spanType": '"LLM"', "mlflow.chat.tokenUsage": '{"input_tokens": 9, "output_tokens": 9}'})
+    between.scope = "mlflow"
+    inner.parent = between.below(outer).span
+    exporter.send(inner)
+    exporter.send(between)
+    exporter.send(outer)
+    assert exporter.cost() == exporter.standings()[outer.event_id].price.cost == ANTHROPIC_COST
+    assert exporter.standings()[between.event_id].price.reason == "within_call"
+
+
+def test_what_was_left_out_leads_to_the_row_that_counts_whatever_comes_later(exporter: Exporter) -> None:
+    outer = chat()
+    middle = chat().below(outer)
+    inner = chat().below(middle)
+    exporter.send(middle, inner)
+    assert exporter.standings()[inner.event_id].same_call_as == middle.event_id
+    exporter.send(outer)
+    found = exporter.standings()
+    assert {found[each.event_id].same_call_as for each in (middle, inner)} == {outer.event_id}
+    assert (found[inner.event_id].revision, exporter.cost()) == (1, Decimal("0.00024"))
+    exporter.send(outer, middle, inner)
+    assert {one.revision for one in exporter.standings().values()} == {0, 1}
+
+
+@pytest.mark.parametrize("name", ["a call", "no model"])
+def test_links_are_forgotten_and_what_they_led_to_is_not(exporter: Exporter, name: str) -> None:
+    outer, between, inner = anthropic_call()
+    if name == "no model":
+        outer.scope, outer.attributes = "mlflow", {"mlflow.spanType": '"LLM"'}
+    exporter.send(outer, between, inner)
+    with tenant_scope(exporter.workspace.organization):
+        assert SpanLink.objects.filter(project_id=exporter.project.id).delete()[0] == 1
+    before = exporter.standings()
+    exporter.send(inner)
+    exporter.send(outer)
+    assert exporter.standings() == before
+    assert exporter.cost() == ANTHROPIC_COST
+
+
+def test_a_batch_that_is_tried_again_alone_has_nothing_left_of_the_first_time(
+    exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outer, inner = chat(), chat()
+    inner.below(outer)
+    batches: list[Any] = []
+
+    def keep(_: str, batch: Any) -> ingestion.Stored:
+        batches.append(batch)
+        return ingestion.Stored()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingestion._group, "store", keep)
+        exporter.send(outer)
+        exporter.send(inner)
+    with tenant_scope(exporter.workspace.organization):
+        with mock.patch.object(ingestion, "_store_links", side_effect=DataError), pytest.raises(DataError):
+            ingestion._commit(batches)
+        ingestion._commit(batches[1:])
+    assert [one.same_call_as for one in exporter.standings().values()] == [None]
+    assert exporter.cost() == Decimal("0.00024")
+
+
+def test_of_thousands_of_the_same_call_hardly_any_are_looked_at(
+    exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One instrumentation, one process, always as many tokens: none of them can be another's call."""
+    statement, rows = ingestion._RELATED, list[int]()
+
+    class Counting:
+        def fetch_all(self, *values: Any) -> list[Any]:
+            found = statement.fetch_all(*values)
+            rows.append(len(found))
+            return found
+
+    def same(start: int, count: int, **others: Any) -> list[Sent]:
+        return [chat(instance="pod-1", start_ms=1_000 * each, **others) for each in range(start, start + count)]
+
+    exporter.send(*same(0, 2_000, duration_ms=900))
+    monkeypatch.setattr(ingestion, "_RELATED", Counting())
+    read = entries_read(exporter)
+    exporter.send(*same(2_000, 500, duration_ms=900))
+    # All of an hour once, not all of an hour for each.
+    assert 2_000 <= entries_read(exporter) - read <= 5_000
+    assert sum(rows) == 0
+    # A second instrumentation reports twenty of them.
+    exporter.send(*same(1_000, 20, duration_ms=905, scope=OPENLLMETRY))
+    reasons = [one.price.reason for one in exporter.standings().values()]
+    assert (len(reasons), reasons.count("possible_duplicate")) == (2_520, 20)
+    assert sum(rows) <= 4 * 20
+
+
+def entries_read(exporter: Exporter) -> int:
+    """Of the fingerprints' index, in the test's transaction."""
+    with tenant_scope(exporter.workspace.organization), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_get_xact_tuples_returned('usage_event_fingerprint'::regclass)")
+        (count,) = cursor.fetchone()
+    return int(count)
 
 
 def test_two_projects_do_not_see_each_others_spans(exporter: Exporter, acme: Workspace) -> None:

@@ -5,13 +5,15 @@ import json
 import threading
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
+from django.utils import timezone
 
 from apps.directory.services import retire_key
 from apps.ledger.group_commit import GroupCommit
@@ -92,6 +94,30 @@ def test_an_event_is_stored_with_its_exact_cost(reporter: Reporter) -> None:
 def test_counts_come_as_text_or_number(reporter: Reporter, sent: Any, stored: int | None) -> None:
     assert reporter.post(reporter.event(data={"input_tokens": sent, "output_tokens": 1})).status_code == 201
     assert [row.input_tokens for row in reporter.rows()] == [stored]
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("0.1234567890123456", Decimal("0.123456789012")),
+        ("1E-999999", Decimal(0)),
+        (10**9, Decimal(10**9)),
+        (0.000285, Decimal("0.000285")),
+    ],
+)
+def test_a_reported_cost_is_kept_with_the_ledgers_places(reporter: Reporter, sent: Any, stored: Decimal) -> None:
+    assert reporter.post(reporter.event(reported_cost=sent)).status_code == 201
+    assert [row.reported_cost for row in reporter.rows()] == [stored]
+
+
+@pytest.mark.parametrize(("minutes", "flags"), [(0, []), (10, ["clock_skew"])])
+def test_an_event_that_ends_in_the_future_is_marked(reporter: Reporter, minutes: int, flags: list[str]) -> None:
+    """It began a minute ago, by its own clock."""
+    began = (timezone.now() - timedelta(minutes=1)).isoformat()
+    performance = {"total_duration_ms": 1_000 + minutes * 60_000}
+    data = {"input_tokens": 1, "output_tokens": 1, "performance": performance}
+    assert reporter.post(reporter.event(occurred_at=began, data=data)).status_code == 201
+    assert [row.flags for row in reporter.rows()] == [flags]
 
 
 def test_an_unknown_model_is_unpriced_and_never_free(reporter: Reporter) -> None:
@@ -203,6 +229,11 @@ BAD_VALUES: list[tuple[list[str], list[Any]]] = [
     ),
     (["data.performance.chunks_received"], [1.5]),
     (["data.performance"], ["fast"]),
+    (["data.input_tokens", "data.output_tokens"], ["5\n", "None\n"]),
+    (["provider", "model", "client_name", "session", "service_tier", "response_id"], ["name\n"]),
+    (["reported_cost"], ["NaN", "sNaN", "-NaN", "Infinity", "-Infinity", -1, "-0.01", "1000000000.01", "1e99999", ""]),
+    (["sequence"], [{"source": "worker-1", "number": 2**63 - 1}, {"source": "worker-1", "number": -1}]),
+    (["occurred_at"], ["1999-12-31T23:59:59Z", "2100-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00"]),
 ]
 BAD = [(path, value) for paths, values in BAD_VALUES for path in paths for value in values]
 
@@ -319,7 +350,9 @@ def test_the_command_lists_what_the_ledger_holds(reporter: Reporter) -> None:
 class TestGroupCommit:
     """The queue behind the endpoint, with a commit that the test holds open."""
 
-    def run(self, fail_on: int | None = None) -> tuple[list[list[int]], dict[int, object]]:
+    def run(
+        self, fail_on: int | None = None, error: Exception | None = None
+    ) -> tuple[list[list[int]], dict[int, object]]:
         """Five rows: 0 is being stored while 1 to 4 arrive. The batches, and what each row's thread got."""
         batches: list[list[int]] = []
         results: dict[int, object] = {}
@@ -331,7 +364,7 @@ class TestGroupCommit:
                 first_runs.set()
                 assert others_wait.wait(timeout=30)
             if fail_on in rows:
-                raise RuntimeError("the disk is full")
+                raise error or RuntimeError("the disk is full")
             return [row % 2 == 0 for row in rows]
 
         group = GroupCommit(commit, most=4)
@@ -339,7 +372,7 @@ class TestGroupCommit:
         def store(row: int) -> None:
             try:
                 results[row] = group.store("tenant", row)
-            except RuntimeError as error:
+            except (RuntimeError, DatabaseError) as error:
                 results[row] = str(error)
 
         threads = [threading.Thread(target=store, args=[row]) for row in range(5)]
@@ -364,3 +397,9 @@ class TestGroupCommit:
     def test_a_failed_commit_is_everybodys_who_was_in_it_and_nobody_elses(self) -> None:
         _, results = self.run(fail_on=3)
         assert results == {0: True, **dict.fromkeys((1, 2, 3, 4), "the disk is full")}
+
+    @pytest.mark.parametrize("error", [DataError("out of range"), IntegrityError("not unique")])
+    def test_a_row_that_the_database_refuses_is_no_error_of_the_others(self, error: Exception) -> None:
+        batches, results = self.run(fail_on=3, error=error)
+        assert sorted(batches[2:]) == [[1], [2], [3], [4]]
+        assert results == {0: True, 1: False, 2: True, 3: str(error), 4: True}

@@ -7,15 +7,24 @@ from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from django.core.management import CommandError, call_command
 
-from apps.ledger.models import Adjustment, UsageEvent
+from apps.ledger import repricing as repricings
+from apps.ledger import retention
+from apps.ledger.models import Adjustment, Repricing, UsageEvent
+from apps.ledger.prices import from_rating
+from apps.ledger.selectors import EventFilter
 from apps.ledger.verifying import Report, verify
+from apps.pricing import agreements
+from apps.pricing.feeds.base import Rate
 from apps.pricing.meters import Meter
-from apps.pricing.models import Price
+from apps.pricing.models import Discount, Price
+from apps.pricing.rating import Line, rate
+from apps.pricing.selectors import forget_terms
 from tenancy import tenant_scope
 from tests.cast import Workspace
 from tests.ledger import facts
@@ -34,6 +43,7 @@ class Ledger(NamedTuple):
 
 def a_ledger() -> Ledger:
     project, random = uuid.uuid4(), Random(7)
+    counts = facts.event(project)
     for number in range(40):
         tokens = {Meter.INPUT: random.randrange(10**6), Meter.OUTPUT: random.randrange(10**4)}
         tokens[Meter.CACHE_READ] = random.randrange(tokens[Meter.INPUT] + 1)
@@ -41,14 +51,14 @@ def a_ledger() -> Ledger:
         if number % 5 == 0:
             facts.detail(row, input=random.randrange(10**6, 10**7))
         if number % 7 == 0:
-            facts.make_duplicate(row, uuid.uuid4())
+            facts.make_duplicate(row, counts.event_id)
     facts.event(uuid.uuid4(), model="gpt-4o")
     facts.event(project, meters={}, price_status="failed", ending="error")
-    facts.event(project, price_status="duplicate", same_call_as=uuid.uuid4())
+    facts.event(project, price_status="duplicate", same_call_as=counts.event_id)
     facts.event(project, provider="ollama", model="llama3")
     changed = facts.event(project)
     facts.detail(changed, input=500)
-    facts.make_duplicate(changed, uuid.uuid4())
+    facts.make_duplicate(changed, counts.event_id)
     return Ledger(project, facts.event(project), changed, facts.event(project, model="gpt-of-tomorrow"))
 
 
@@ -62,7 +72,7 @@ def problems() -> list[str]:
     return [f"{subject}: {problem}" for subject, problem in verify(Report())]
 
 
-def changed(model: type[UsageEvent] | type[Adjustment], **where: object) -> Callable[..., None]:
+def changed(model: type[UsageEvent] | type[Adjustment] | type[Repricing], **where: object) -> Callable[..., None]:
     def change(**values: object) -> None:
         assert model.objects.filter(**where).update(**values) == 1
 
@@ -144,6 +154,225 @@ def test_an_adjustment_that_is_not_its_state(ledger: Ledger, values: dict[str, o
     assert any(said in each and f"revision 2 of event {ledger.changed.id}" in each for each in found), found
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"input_tokens": 100_000_000}, "its input line counts 123, its quantities come to 100000000"),
+        ({"input_tokens": None}, "its input line counts 123, its quantities come to 0"),
+        ({"cache_read_tokens": 100}, "it is priced, and no line counts its cache_read"),
+        ({"price_lines": [], "cost": Decimal(0)}, "it is priced, and no line counts its input, output"),
+        ({"price_status": "unpriced", "cost": None}, "it is unpriced and does not say why"),
+        (
+            {"price_status": "unpriced", "price_reason": "unknown_model", "cost": None},
+            "it is unpriced (unknown_model), and its lines have a price for all that it used",
+        ),
+        (
+            {"price_status": "unpriced", "price_reason": "no_meter_price", "cost": None},
+            "it is unpriced (no_meter_price), and its lines have a price for all that it used",
+        ),
+        ({"price_status": "failed", "cost": None}, "it is failed, ended ok, and has 2 price lines"),
+        ({"price_status": "failed", "cost": None, "price_lines": []}, "it is failed, ended ok, and has 0 price lines"),
+        (
+            {"price_status": "duplicate", "cost": None, "same_call_as": uuid.UUID(int=7)},
+            f"it is a duplicate of {uuid.UUID(int=7)}, which does not exist",
+        ),
+    ],
+)
+def test_a_row_that_was_changed(ledger: Ledger, values: dict[str, object], said: str) -> None:
+    changed(UsageEvent, id=ledger.plain.id)(**values)
+    found = problems()
+    assert any(said in each for each in found), found
+    assert all(f"event {ledger.plain.id}" in each for each in found)
+
+
+def test_a_line_twice(ledger: Ledger) -> None:
+    lines = ledger.plain.price_lines
+    changed(UsageEvent, id=ledger.plain.id)(price_lines=[*lines, lines[0]])
+    assert any("two of its lines count" in each for each in problems())
+
+
+@pytest.mark.parametrize(
+    ("meters", "said"),
+    [
+        ({Meter.REQUEST: 3}, None),
+        # An older release billed one, and what it stored stays.
+        ({Meter.REQUEST: 3, "billed": 1}, None),
+        ({Meter.REQUEST: 3, "billed": 2}, "its request line counts 2, its quantities come to 3"),
+        ({Meter.INPUT: 7, Meter.OUTPUT: 7, Meter.REQUEST: 3, "billed": 1}, "its request line counts 1"),
+        ({Meter.DURATION: 1_500}, None),
+        ({Meter.DURATION: 1_500, "billed": 1_501}, "its duration line counts 1501, its quantities come to 1500"),
+        # Own machines: what has no rate is free.
+        ({Meter.DURATION: 1_500, Meter.INPUT: 7, Meter.OUTPUT: 7}, None),
+    ],
+)
+def test_prices_for_the_call_or_its_time(acme: Workspace, by_owner: None, meters: Any, said: str | None) -> None:
+    by_time = Meter.DURATION in meters
+    meter = Meter.DURATION if by_time else Meter.REQUEST
+    with tenant_scope(acme.organization):
+        [own] = agreements.set_override(
+            organization_id=acme.organization.id,
+            provider="vllm",
+            model="*",
+            prices={meter: Rate(Decimal(2), 1)},
+            author_id=acme.owner.user.id,
+            note="The machine.",
+        )
+        forget_terms()
+        quantity = meters.pop("billed", meters[meter])
+        line = Line(own.pk, meter, quantity, Decimal(2), 1, Decimal(2 * quantity), None)
+        facts.event(
+            uuid.uuid4(),
+            provider="vllm",
+            meters={each: meters[each] for each in meters if each is not Meter.DURATION},
+            total_duration_ms=float(meters.get(Meter.DURATION, 0)),
+            price_status="priced",
+            price_rule="override",
+            price_lines=[msgspec.to_builtins(line)],
+            cost=Decimal(2 * quantity),
+            currency="USD",
+        )
+        found = problems()
+    assert [said in each for each in found] == [True] if said else not found, found
+
+
+def test_the_least_that_is_billed(acme: Workspace, by_owner: None) -> None:
+    with tenant_scope(acme.organization):
+        [own] = agreements.set_override(
+            organization_id=acme.organization.id,
+            provider="openai",
+            model="tts-of-tomorrow",
+            prices={Meter.INPUT: Rate(Decimal(1), 1, 100)},
+            author_id=acme.owner.user.id,
+            note="At least a hundred.",
+            start=MAY,
+        )
+        forget_terms()
+        rated = rate("openai", "tts-of-tomorrow", {Meter.INPUT: 7}, MAY, organization_id=acme.organization.id)
+        forget_terms()
+        assert [line.quantity for line in rated.lines] == [100]
+        row = facts.event(uuid.uuid4(), meters={Meter.INPUT: 7})
+        facts.set_price(row, from_rating(rated))
+        row.save(force_update=True)
+        assert problems() == []
+        Price.objects.filter(pk=own.pk).update(minimum=0)
+        assert any("its input line counts 100, its quantities come to 7" in each for each in problems())
+
+
+def test_a_discount_that_is_not_the_lines(acme: Workspace, by_owner: None) -> None:
+    with tenant_scope(acme.organization):
+        made = agreements.set_discount(
+            organization_id=acme.organization.id,
+            provider="openai",
+            multiplier=Decimal("0.85"),
+            author_id=acme.owner.user.id,
+            note="Contract 8.",
+            start=MAY,
+        )
+        forget_terms()
+        rated = rate("openai", "gpt-4o", {Meter.INPUT: 7}, MAY, organization_id=acme.organization.id)
+        forget_terms()
+        row = facts.event(uuid.uuid4(), meters={Meter.INPUT: 7})
+        facts.set_price(row, from_rating(rated))
+        row.save(force_update=True)
+        assert problems() == []
+        Discount.objects.filter(pk=made.pk).update(multiplier=Decimal("0.8"))
+        [said] = problems()
+        assert f"discount {made.pk} is 0.80000000, not the 0.85000000 of its input line" in said
+
+
+class TestDuplicates:
+    def test_may_lead_by_way_of_others_to_the_row_that_counts(self, ledger: Ledger) -> None:
+        other = facts.event(ledger.project)
+        facts.make_duplicate(other, ledger.plain.event_id)
+        facts.make_duplicate(facts.event(ledger.project), other.event_id)
+        assert problems() == []
+
+    def test_in_a_circle_nothing_counts(self, ledger: Ledger) -> None:
+        one, other = facts.event(ledger.project), facts.event(ledger.project)
+        facts.make_duplicate(one, other.event_id)
+        facts.make_duplicate(other, one.event_id)
+        found = problems()
+        assert len(found) == 2
+        assert all("none of the rows that it leads to counts" in each for each in found)
+
+    def test_of_a_row_of_another_project(self, ledger: Ledger) -> None:
+        facts.make_duplicate(facts.event(ledger.project), facts.event(uuid.uuid4()).event_id)
+        assert [each.endswith("which does not exist") for each in problems()] == [True]
+
+    def test_of_a_row_that_retention_deleted(self, ledger: Ledger) -> None:
+        first = facts.event(ledger.project, occurred_at=MAY - timedelta(days=1))
+        facts.make_duplicate(facts.event(ledger.project), first.event_id)
+        facts.make_duplicate(facts.event(ledger.project, occurred_at=MAY + timedelta(days=40)), uuid.uuid4())
+        assert retention.delete_batch(ledger.project, MAY) == 1
+        # The one that is a month younger than all that was deleted can't be explained so.
+        assert [each.endswith("which does not exist") for each in problems()] == [True]
+
+    def test_that_says_of_no_row(self, ledger: Ledger) -> None:
+        changed(Adjustment, event=ledger.changed, revision=2)(same_call_as=None)
+        assert any("it is duplicate and says that no row counts for it" in each for each in problems())
+
+
+class TestRepricings:
+    @pytest.fixture
+    def repricing(self, acme: Workspace, ledger: Ledger) -> Iterator[Repricing]:
+        """One that priced an event of a year ago and the ledger's without a price."""
+        facts.event(ledger.project, model="gpt-of-tomorrow", occurred_at=MAY - timedelta(days=365))
+        rate = Rate(Decimal(2), 1_000_000)
+        agreements.set_override(
+            organization_id=acme.organization.id,
+            provider="openai",
+            model="gpt-of-tomorrow",
+            prices={Meter.INPUT: rate, Meter.OUTPUT: rate},
+            author_id=acme.owner.user.id,
+            note="The contract.",
+            start=MAY - timedelta(days=400),
+        )
+        made = Repricing.objects.create(
+            status=Repricing.Status.RUNNING,
+            filter=EventFilter(project_ids=(ledger.project,)).to_json(),
+            reason="Found the price.",
+            price_version=repricings.fresh_prices(),
+        )
+        assert not repricings.run(made.pk, batches=100)
+        made.refresh_from_db()
+        assert made.events_changed == 2
+        yield made
+        forget_terms()
+
+    def test_that_adds_up(self, repricing: Repricing) -> None:
+        assert problems() == []
+        repricings.reverse(repricing, reason="It was another's.", author_id=None)
+        assert not repricings.run(repricing.pk, batches=100)
+        assert problems() == []
+
+    def test_a_change_that_is_gone(self, ledger: Ledger, repricing: Repricing) -> None:
+        assert Adjustment.objects.filter(event=ledger.unpriced).delete()[0] == 1
+        assert problems() == [f"re-pricing {repricing.pk}: it changed 2 events, its adjustments are 1"]
+
+    def test_a_change_that_it_knows_nothing_of(self, repricing: Repricing) -> None:
+        changed(Repricing, pk=repricing.pk)(events_changed=1)
+        assert problems() == [f"re-pricing {repricing.pk}: it changed 1 events, its adjustments are 2"]
+
+    def test_a_change_that_went_with_its_event(self, ledger: Ledger, repricing: Repricing) -> None:
+        assert retention.delete_batch(ledger.project, MAY) == 1
+        assert problems() == []
+        # One adjustment was deleted, not two.
+        assert Adjustment.objects.filter(event=ledger.unpriced).delete()[0] == 1
+        assert problems() == [f"re-pricing {repricing.pk}: it changed 2 events, its adjustments are 0"]
+
+    def test_a_reversal_that_is_gone(self, ledger: Ledger, repricing: Repricing) -> None:
+        repricings.reverse(repricing, reason="It was another's.", author_id=None)
+        assert not repricings.run(repricing.pk, batches=100)
+        assert Adjustment.objects.filter(event=ledger.unpriced, kind="reversal").delete()[0] == 1
+        [said] = problems()
+        assert said.startswith(f"revision 1 of event {ledger.unpriced.id}")
+        assert f"re-pricing {repricing.pk} was taken back, and this still stands" in said
+
+    def test_one_that_there_is_not(self, ledger: Ledger, repricing: Repricing) -> None:
+        changed(Adjustment, event=ledger.unpriced)(repricing_id=uuid.UUID(int=7))
+        assert any(each.endswith(f"there is no re-pricing {uuid.UUID(int=7)}") for each in problems())
+
+
 def test_totals_that_are_not_their_rows(ledger: Ledger) -> None:
     """An adjustment that the sums pass by, because it says another time than its event."""
     changed(Adjustment, event=ledger.changed, revision=1)(occurred_at=MAY + timedelta(days=60))
@@ -175,7 +404,7 @@ class TestCommand:
     def test_exits_with_1_and_names_the_rows(self, acme: Workspace) -> None:
         with tenant_scope(acme.organization):
             # What only a fault of the platform's could store.
-            bad = facts.event(uuid.uuid4(), price_status="priced", cost=Decimal(1), currency="USD")
+            bad = facts.event(uuid.uuid4(), meters={}, price_status="priced", cost=Decimal(1), currency="USD")
         lines, error = self.run(json=True, organization=acme.organization.id)
         assert error == "The ledger does not add up: 1 differences. (1)"
         difference, counts = map(json.loads, lines)

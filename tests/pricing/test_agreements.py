@@ -18,6 +18,8 @@ from apps.pricing.agreements import (
     end_override,
     set_discount,
     set_override,
+    withdraw_discount,
+    withdraw_override,
 )
 from apps.pricing.book import Book
 from apps.pricing.dated import AgreementError, NoAgreementError
@@ -194,6 +196,22 @@ def test_ending_closes_the_range_and_withdraws_what_was_to_come() -> None:
         end_override(organization_id=GLOBEX, provider="openai", model="gpt-4.1", at=JANUARY)
 
 
+def test_withdrawn_it_holds_at_no_time_and_nothing_else_changes() -> None:
+    override(prices={Meter.INPUT: per_million("1"), Meter.OUTPUT: per_million("1")}, end=MARCH)
+    override(start=MARCH)
+    override(prices={Meter.INPUT: per_million("9"), Meter.OUTPUT: per_million("9")}, start=JUNE)
+    gone = withdraw_override(organization_id=ACME, provider="openai", model="GPT-4.1", start=MARCH)
+    forget_terms()
+    assert len(gone) == 2
+    assert {(row.effective.lower, row.effective.upper) for row in overrides(ACME)} == {(JANUARY, MARCH), (JUNE, None)}
+    assert [rated(at=at).rule for at in (MARCH - MOMENT, MARCH, JUNE)] == ["override", "list:genai-prices", "override"]
+    # The withdrawn rows are still there to be explained.
+    assert Price.objects.filter(organization_id=ACME).count() == 6
+    for organization_id, start in ((ACME, MARCH), (ACME, JANUARY + MOMENT), (GLOBEX, JANUARY)):
+        with pytest.raises(NoAgreementError):
+            withdraw_override(organization_id=organization_id, provider="openai", model="gpt-4.1", start=start)
+
+
 def test_rows_explain_themselves() -> None:
     rows = override()
     found = price_rows([rows[0].pk, rows[1].pk, rows[0].pk, 10**12])
@@ -255,7 +273,7 @@ def test_a_discount_changes_the_list_price_and_shows_in_every_line() -> None:
     assert (plain.cost, rating.cost) == (Decimal(10), Decimal("8.5"))
     assert (rating.rule, rating.discount_id) == ("list:genai-prices", row.pk)
     for line, listed in zip(rating.lines, plain.lines, strict=True):
-        assert (line.unit_price, line.multiplier) == (listed.unit_price, Decimal("0.85"))
+        assert (line.unit_price, line.multiplier, line.discount_id) == (listed.unit_price, Decimal("0.85"), row.pk)
         assert line.amount == line.unit_price * line.quantity * Decimal("0.85") / line.per
         assert listed.multiplier is None
     assert rated(organization_id=GLOBEX) == plain
@@ -296,6 +314,16 @@ def test_discounts_are_replaced_and_ended_by_date() -> None:
     assert [(row.effective.lower, row.effective.upper) for row in discounts(ACME)] == [(JANUARY, MARCH)]
     with pytest.raises(NoAgreementError):
         end_discount(organization_id=ACME, provider="openai", at=MARCH)
+
+
+def test_a_discount_is_withdrawn_from_its_start() -> None:
+    discount()
+    discount(multiplier=Decimal("0.5"), start=MARCH, end=JUNE)
+    assert len(withdraw_discount(organization_id=ACME, provider="openai", start=MARCH)) == 1
+    found = [(row.effective.lower, row.effective.upper, row.multiplier) for row in discounts(ACME)]
+    assert found == [(JANUARY, MARCH, Decimal("0.85")), (JUNE, None, Decimal("0.85"))]
+    with pytest.raises(NoAgreementError):
+        withdraw_discount(organization_id=ACME, provider="openai", model="*", start=MARCH)
 
 
 # --- What is refused ---

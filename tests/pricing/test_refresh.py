@@ -1,6 +1,8 @@
 """Newer list prices: read, shown, and in force only once somebody or the rule approves."""
 
+import json
 import logging
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.mail import EmailMessage
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import IntegrityError, transaction
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 
+from apps.accounts.models import User
 from apps.pricing.dated import AgreementError, NoAgreementError
 from apps.pricing.feeds import genai, litellm
 from apps.pricing.feeds.base import FeedError, Rate
 from apps.pricing.meters import Meter
-from apps.pricing.models import Price, PriceSnapshot, UnpricedModel
+from apps.pricing.models import ModelAlias, Price, PriceSnapshot, UnpricedModel
 from apps.pricing.rating import Reason, rate_by
 from apps.pricing.refresh import (
     DecidedError,
@@ -30,10 +34,12 @@ from apps.pricing.refresh import (
     refresh,
     refresh_all,
     reject,
+    restore,
 )
 from apps.pricing.selectors import load_book
-from apps.pricing.services import import_prices
+from apps.pricing.services import PriceImport, import_prices
 from apps.pricing.staff import end_list_price, set_list_price
+from apps.pricing.staff_users import NotStaffError
 from apps.pricing.tasks import refresh_prices
 from apps.pricing.unpriced import Noted, note_unpriced, unpriced_models
 from tests.pricing.paper import PaperFeed, document, entry, make_wheel
@@ -43,16 +49,26 @@ pytestmark = pytest.mark.django_db
 TOKENS = {Meter.INPUT: 1_000_000}
 NEW = datetime(2027, 6, 1, tzinfo=UTC)
 PENDING, APPROVED, REJECTED, SUPERSEDED = PriceSnapshot.Status
+# The one who is staff.
+OPS = "ops@example.com"
+
+
+@pytest.fixture(scope="module")
+def empty_table(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Somebody who is staff, and none of the lists that other tests' fixtures have imported: emptied once, since deleting them takes as long as
+    many tests, and rolled back after the last test of this file. Each test has a savepoint of its own in it."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        for table in (Price, ModelAlias, PriceSnapshot):
+            table._default_manager.all().delete()
+        User.objects.create_user(OPS, None, is_staff=True)
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture(autouse=True)
-def nothing_else(paper: PaperFeed, db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The paper feed is all there is; what other tests' fixtures have imported stays out of the book."""
+def nothing_else(empty_table: None, paper: PaperFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paper feed is all there is."""
     monkeypatch.setattr("apps.pricing.refresh.FEEDS", {paper.source: paper})
-    with transaction.atomic():
-        Price.objects.all().delete()
-        yield
-        transaction.set_rollback(True)
 
 
 def model(name: str = "m", **prices: Any) -> dict[str, Any]:
@@ -96,15 +112,18 @@ def test_nothing_changes_before_approval(paper: PaperFeed) -> None:
                 "percent": "40.0",
             }
         ],
-        "models_new": [],
-        "models_gone": [],
+        "names": [],
         "rules": [],
+        "models_new": [],
+        "prices_new": [],
+        "names_priced": [],
+        "models_gone": [],
     }
-    done = approve(snapshot_id=found.snapshot.pk, by="ops@example.com")
+    done = approve(snapshot_id=found.snapshot.pk, by=OPS)
     assert (done.prices_opened, done.prices_closed) == (1, 1)
     assert cost() == 7
     snapshot = PriceSnapshot.objects.get(pk=found.snapshot.pk)
-    assert (snapshot.status, snapshot.decided_by) == (APPROVED, "ops@example.com")
+    assert (snapshot.status, snapshot.decided_by) == (APPROVED, OPS)
     assert snapshot.approved_at
     assert cost(at=snapshot.approved_at - timedelta(microseconds=1)) == 5
     assert load_book().snapshot_id == snapshot.pk
@@ -115,7 +134,7 @@ def test_news_is_found_once(paper: PaperFeed) -> None:
     assert refresh(paper) == Refreshed(first, News.NOTHING)
     found = refreshed(paper, model(input="9"))
     assert refresh(paper) == Refreshed(found.snapshot, News.PENDING)
-    reject(snapshot_id=found.snapshot.pk, by="ops@example.com", note="a slip upstream")
+    reject(snapshot_id=found.snapshot.pk, by=OPS, note="a slip upstream")
     again = refresh(paper)
     assert (again.news, again.snapshot.status, again.snapshot.note) == (News.NOTHING, REJECTED, "a slip upstream")
     assert cost() == 5
@@ -128,7 +147,7 @@ def test_a_newer_state_supersedes_one_that_waits(paper: PaperFeed) -> None:
     first.refresh_from_db()
     assert (first.status, second.status) == (SUPERSEDED, PENDING)
     with pytest.raises(DecidedError):
-        approve(snapshot_id=first.pk, by="ops@example.com")
+        approve(snapshot_id=first.pk, by=OPS)
     # Upstream goes back: the superseded one waits again.
     third = refreshed(paper, model(input="9")).snapshot
     assert (third.pk, third.status) == (first.pk, PENDING)
@@ -142,14 +161,28 @@ def test_what_was_decided_or_never_was_can_not_be_decided(paper: PaperFeed) -> N
     first = released(paper, model(input="5"))
     for decide in (approve, reject):
         with pytest.raises(DecidedError):
-            decide(snapshot_id=first.pk, by="ops@example.com")
+            decide(snapshot_id=first.pk, by=OPS)
         with pytest.raises(NoSnapshotError):
-            decide(snapshot_id=10**9, by="ops@example.com")
+            decide(snapshot_id=10**9, by=OPS)
+
+
+def test_staff_decide_and_nobody_else(paper: PaperFeed) -> None:
+    released(paper, model(input="5"))
     waiting = refreshed(paper, model(input="9")).snapshot
-    for nobody in (" ", "rule", "release"):
-        with pytest.raises(DecidedError):
-            approve(snapshot_id=waiting.pk, by=nobody)
+    User.objects.create_user("user@example.com", None)
+    User.objects.create_user("left@example.com", None, is_staff=True, is_active=False)
+    for nobody in ("", " ", "rule", "release", "\0", "ops", "user@example.com", "left@example.com"):
+        for decide in (approve, reject):
+            with pytest.raises(NotStaffError):
+                decide(snapshot_id=waiting.pk, by=nobody)
+        with pytest.raises(NotStaffError):
+            restore(snapshot_id=waiting.pk, by=nobody, note="no")
+        with pytest.raises(NotStaffError):
+            put(by=nobody)
+        with pytest.raises(NotStaffError):
+            end_list_price(provider="testco", model="m", by=nobody, note="no")
     assert cost() == 5
+    assert approve(snapshot_id=waiting.pk, by=" OPS@Example.com ").snapshot.decided_by == OPS
 
 
 def test_an_approval_is_of_the_diff_that_was_looked_at(paper: PaperFeed) -> None:
@@ -158,13 +191,13 @@ def test_an_approval_is_of_the_diff_that_was_looked_at(paper: PaperFeed) -> None
     # A deployment brings other prices meanwhile.
     released(paper, model(input="6"))
     with pytest.raises(StaleDiffError):
-        approve(snapshot_id=waiting.pk, by="ops@example.com")
+        approve(snapshot_id=waiting.pk, by=OPS)
     waiting.refresh_from_db()
     assert waiting.status == PENDING
     assert waiting.diff
     assert waiting.diff["changes"][0]["old"] == "6 USD/1000000"
     assert cost() == 6
-    approve(snapshot_id=waiting.pk, by="ops@example.com")
+    approve(snapshot_id=waiting.pk, by=OPS)
     assert cost() == 9
 
 
@@ -181,6 +214,156 @@ def test_a_release_with_an_older_package_does_not_undo_a_refresh(
         assert released(paper, model(input="4")) == newest
     assert "stays in force" in caplog.text
     assert cost() == Decimal("5.5")
+
+
+def test_an_older_release_in_the_index_is_nothing_new(paper: PaperFeed, caplog: pytest.LogCaptureFixture) -> None:
+    paper.version = "1.10"
+    newest = released(paper, model(input="5"))
+    paper.version = "1.9"
+    with caplog.at_level(logging.WARNING):
+        assert refreshed(paper, model(input="5.5")) == Refreshed(newest, News.NOTHING)
+    assert "stays in force" in caplog.text
+    assert not PriceSnapshot.objects.filter(source_version="1.9").exists()
+    paper.version = "1.10.1"
+    assert refreshed(paper, model(input="5.5")).news is News.APPROVED
+
+
+def test_a_release_passes_over_what_staff_rejected(paper: PaperFeed, caplog: pytest.LogCaptureFixture) -> None:
+    first = released(paper, model(input="5"))
+    paper.version = "2"
+    waiting = refreshed(paper, model(input="900")).snapshot
+    reject(snapshot_id=waiting.pk, by=OPS, note="a slip upstream")
+    with caplog.at_level(logging.WARNING):
+        assert import_prices(source=paper.source) == PriceImport(waiting, is_new=False)
+    assert f"was rejected by {OPS}" in caplog.text
+    out = StringIO()
+    call_command("import_prices", stdout=out)
+    assert out.getvalue().endswith(f": rejected by {OPS}, nothing changed.\n")
+    assert cost() == 5
+    assert load_book().snapshot_id == first.pk
+    waiting.refresh_from_db()
+    assert (waiting.status, waiting.approved_at) == (REJECTED, None)
+
+
+# --- The way back ---
+
+
+def test_an_approval_is_undone_from_now_on(paper: PaperFeed, caplog: pytest.LogCaptureFixture) -> None:
+    first = released(paper, model("gpt-5", input="5"))
+    paper.version = "2"
+    pro = rules("gpt-5-pro", {"contains": "gpt-5"}, input="900")
+    second = refreshed(paper, pro, model("gpt-5", input="6")).snapshot
+    approve(snapshot_id=second.pk, by=OPS)
+    assert cost("gpt-5") == 900
+
+    done = restore(snapshot_id=first.pk, by=OPS, note="a slip upstream")
+    third = PriceSnapshot.objects.get(pk=done.snapshot.pk)
+    assert (done.prices_opened, done.prices_closed) == (1, 1)
+    assert (third.status, third.restores, third.decided_by, third.note) == (APPROVED, first, OPS, "a slip upstream")
+    assert (third.source_version, third.sha256) == ("1", first.sha256)
+    assert (third.diff or {})["names"][0]["new"] == "testco:gpt-5 (paper)"
+    assert load_book().snapshot_id == third.pk
+    assert cost("gpt-5") == 5
+    # What it cost meanwhile stays, as do models that came with it.
+    assert third.approved_at
+    assert cost("gpt-5", at=third.approved_at - timedelta(microseconds=1)) == 6
+    assert cost("gpt-5-pro") == 900
+    first.refresh_from_db()
+    assert first.status == APPROVED
+
+    # Neither the next refresh nor the next release brings back what was undone; a newer one comes as ever.
+    assert refresh(paper).news is News.NOTHING
+    with caplog.at_level(logging.WARNING):
+        assert not import_prices(source=paper.source).is_new
+    assert "stays in force" in caplog.text
+    assert cost("gpt-5") == 5
+    paper.version = "3"
+    pro = rules("gpt-5-pro", {"equals": "gpt-5-pro"}, input="900")
+    assert refreshed(paper, model("gpt-5", input="5.5"), pro).news is News.APPROVED
+    # The first's document is found in whatever was decided on it last.
+    paper.version = "1"
+    assert refreshed(paper, model("gpt-5", input="5")) == Refreshed(third, News.NOTHING)
+
+
+def test_a_rejection_can_be_taken_back(paper: PaperFeed) -> None:
+    released(paper, model(input="5"))
+    waiting = refreshed(paper, model(input="9")).snapshot
+    reject(snapshot_id=waiting.pk, by=OPS, note="a slip upstream")
+    command("restore", str(waiting.pk), "--by", OPS, "--note", "it was none")
+    assert cost() == 9
+    assert f"restores {waiting.pk}" in command("list")
+    assert refresh(paper).news is News.NOTHING
+    assert not import_prices(source=paper.source).is_new
+
+
+def test_what_can_not_be_restored(paper: PaperFeed) -> None:
+    first = released(paper, model(input="5"))
+    old = refreshed(paper, model(input="9")).snapshot
+    waiting = refreshed(paper, model(input="10")).snapshot
+    for snapshot in (first, old, waiting, put()):
+        with pytest.raises(DecidedError):
+            restore(snapshot_id=snapshot.pk, by=OPS, note="no")
+    with pytest.raises(NoSnapshotError):
+        restore(snapshot_id=10**9, by=OPS, note="no")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        PriceSnapshot.objects.filter(pk=old.pk).update(sha256=first.sha256)
+    approve(snapshot_id=waiting.pk, by=OPS)
+    PriceSnapshot.objects.filter(pk=first.pk).update(document=zlib.compress(b'{"format": "of yore"}'))
+    with pytest.raises(CommandError, match="format"):
+        command("restore", str(first.pk), "--by", OPS, "--note", "no")
+
+
+# --- Who hears of it ---
+
+
+def test_staff_are_told_once_of_what_waits(
+    paper: PaperFeed, mailoutbox: list[EmailMessage], caplog: pytest.LogCaptureFixture
+) -> None:
+    User.objects.create_user("user@example.com", None)
+    User.objects.create_user("left@example.com", None, is_staff=True, is_active=False)
+    User.objects.create_user("also@example.com", None, is_staff=True)
+    names = [f"m-{number:02}" for number in range(20)]
+    released(paper, *(model(name, input="5") for name in names))
+    assert not mailoutbox
+    dearer = [model(name, input="5.5") for name in names]
+    dearer[7] = model("m-07", input="50")
+    with caplog.at_level(logging.WARNING):
+        waiting = refreshed(paper, *dearer, model("n", input="1")).snapshot
+    assert f"{waiting} waits for approval: 20 prices, " in caplog.text
+    assert [mail.to for mail in mailoutbox] == [["also@example.com"], [OPS]]
+    mail = mailoutbox[1]
+    assert mail.subject == "List prices wait for approval: paper 1"
+    lines = [line.strip() for line in str(mail.body).splitlines()]
+    # Worst first, and not all of it.
+    assert lines[2] == "changed testco:m-07 input: 5 USD/1000000 -> 50 USD/1000000 (+900.0 %)"
+    assert lines[3] == "changed testco:m-00 input: 5 USD/1000000 -> 5.5 USD/1000000 (+10.0 %)"
+    assert "and 10 more" in lines
+    assert f"manage.py prices approve {waiting.pk} --by {OPS}" in lines
+    assert len(lines) < 25
+    # Still there next week: in the log, not in the mail.
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert refresh(paper).news is News.PENDING
+    assert "waits for approval" in caplog.text
+    assert len(mailoutbox) == 2
+    # What approves itself needs nobody.
+    assert refreshed(paper, *(model(name, input="5.5") for name in names)).news is News.APPROVED
+    assert len(mailoutbox) == 2
+
+
+def test_a_refresh_needs_no_mail(
+    paper: PaperFeed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: EmailMessage) -> int:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(EmailMessage, "send", refuse)
+    released(paper, model(input="5"))
+    assert refreshed(paper, model(input="9")).news is News.PENDING
+    assert f"Could not mail {OPS}" in caplog.text
+    User.objects.update(is_staff=False)
+    assert refreshed(paper, model(input="10")).news is News.PENDING
+    assert "Nobody is staff" in caplog.text
 
 
 # --- The rule ---
@@ -242,6 +425,143 @@ def test_dates_of_the_feed_are_shown(paper: PaperFeed) -> None:
     assert (gone["models_new"], gone["models_gone"], gone["changes"]) == (["testco:n"], ["testco:m"], [])
 
 
+# --- Which model a name is ---
+
+
+def called(*names: str) -> None:
+    note_unpriced([("testco", name, Reason.UNKNOWN_MODEL) for name in names])
+
+
+def rules(name: str, rule: dict[str, Any], **prices: Any) -> dict[str, Any]:
+    return {**model(name, **prices), "match": rule}
+
+
+def test_a_new_model_that_takes_over_a_name_changes_what_it_costs(paper: PaperFeed) -> None:
+    released(paper, model("gpt-5", input="5"))
+    found = refreshed(paper, rules("gpt-5-pro", {"contains": "gpt-5"}, input="900"), model("gpt-5", input="5"))
+    assert found.news is News.PENDING
+    diff = found.snapshot.diff or {}
+    assert diff["names"] == [{"name": "testco:gpt-5", "old": "testco:gpt-5 (paper)", "new": "testco:gpt-5-pro (paper)"}]
+    (change,) = diff["changes"]
+    assert (change["model"], change["old"], change["new"]) == ("testco:gpt-5", "5 USD/1000000", "900 USD/1000000")
+    assert (change["kind"], change["percent"], change["from"]) == ("changed", "17900.0", None)
+    assert diff["models_new"] == ["testco:gpt-5-pro"]
+    (new,) = diff["prices_new"]
+    assert (new["model"], new["kind"], new["old"], new["new"]) == (
+        "testco:gpt-5-pro",
+        "new",
+        None,
+        "900 USD/1000000",
+    )
+    assert cost("gpt-5") == 5
+    approve(snapshot_id=found.snapshot.pk, by=OPS)
+    assert cost("gpt-5") == 900
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named", "approved"),
+    [
+        # Two rules that find one name change places: the same price, another one.
+        ([("a", {"contains": "x"}, "5"), ("b", {"starts_with": "x"}, "5")], "ba", {"testco:x": "b"}, True),
+        ([("a", {"contains": "x"}, "5"), ("b", {"starts_with": "x"}, "9")], "ba", {"testco:x": "b"}, False),
+        # They find no name in common that is known: only the order is another.
+        ([("a", {"equals": "x"}, "5"), ("b", {"equals": "y"}, "9")], "ba", {}, True),
+    ],
+)
+def test_the_order_of_rules_counts(
+    paper: PaperFeed,
+    before: list[tuple[str, dict[str, Any], str]],
+    after: str,
+    named: dict[str, str],
+    approved: bool,
+) -> None:
+    models = {name: rules(name, rule, input=price) for name, rule, price in before}
+    released(paper, *models.values())
+    found = refreshed(paper, *(models[name] for name in after))
+    diff = found.snapshot.diff or {}
+    assert {name["name"]: name["new"] for name in diff["names"]} == {
+        name: f"testco:{new} (paper)" for name, new in named.items()
+    }
+    assert len(diff["rules"]) == 1
+    assert (found.news is News.APPROVED) == approved
+
+
+def test_an_order_that_changes_is_counted(paper: PaperFeed, settings: Settings) -> None:
+    settings.PRICE_AUTO_APPROVE_CHANGES = 0
+    one, two, three = (model(name, input="5") for name in ("a", "b", "c"))
+    released(paper, one, two, three)
+    # A new one in between moves nothing.
+    assert refreshed(paper, one, model("d", input="5"), two, three).news is News.APPROVED
+    found = refreshed(paper, three, one, model("d", input="5"), two)
+    assert (found.news, (found.snapshot.diff or {})["rules"]) == (News.PENDING, ["testco: testco:c"])
+
+
+def test_a_name_that_loses_its_price_waits(paper: PaperFeed) -> None:
+    released(paper, rules("m", {"starts_with": "m"}, input="5"))
+    called("m-2")
+    found = refreshed(paper, model(input="5"))
+    assert found.news is News.PENDING
+    assert (found.snapshot.diff or {})["names"] == [{"name": "testco:m-2", "old": "testco:m (paper)", "new": None}]
+    assert "without a price: testco:m-2, was testco:m (paper)" in command("diff", str(found.snapshot.pk))
+
+
+def test_what_was_called_without_a_price_and_gets_one_is_shown(paper: PaperFeed, settings: Settings) -> None:
+    released(paper, model(input="5"))
+    called("B-1", "c")
+    newer = (model(input="5"), rules("b", {"starts_with": "b"}, input="900"))
+    settings.PRICE_AUTO_APPROVE_CHANGES = 0
+    found = refreshed(paper, *newer)
+    diff = found.snapshot.diff or {}
+    assert (diff["changes"], diff["names"]) == ([], [])
+    assert diff["names_priced"] == [{"name": "testco:b-1", "old": None, "new": "testco:b (paper)"}]
+    assert found.news is News.PENDING
+    # More of them come in all the time: that makes no diff stale.
+    called("b-2")
+    approve(snapshot_id=found.snapshot.pk, by=OPS)
+    assert [row.model for row in unpriced_models()] == ["c"]
+    # No amount that was known changes: the number counts, not the price.
+    settings.PRICE_AUTO_APPROVE_CHANGES = 1
+    assert refreshed(paper, *newer, model("c", input="900")).news is News.APPROVED
+
+
+def test_a_name_is_what_all_lists_make_of_it(paper: PaperFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What staff priced no feed changes; what only a later list had the feed takes over."""
+    later = PaperFeed()
+    later.source = "later"
+    monkeypatch.setattr("apps.pricing.services.FEEDS", {paper.source: paper, later.source: later})
+    monkeypatch.setattr("apps.pricing.selectors.PRECEDENCE", ("staff", "paper", "later"))
+    released(paper, model(input="5"))
+    later.document = document(model("n", input="1"))
+    import_prices(source=later.source)
+    put("o", "1")
+    found = refreshed(paper, model(input="5"), model("n", input="9"), model("o", input="9"))
+    diff = found.snapshot.diff or {}
+    assert diff["names"] == [{"name": "testco:n", "old": "testco:n (later)", "new": "testco:n (paper)"}]
+    assert [(change["model"], change["percent"]) for change in diff["changes"]] == [("testco:n", "800.0")]
+    assert found.news is News.PENDING
+
+
+def test_another_providers_batches_are_none_of_the_name(paper: PaperFeed) -> None:
+    """A name that becomes a model of the provider it falls back to is compared by what it is charged there."""
+    batches = [{"when": {"processing": "batch"}, **entry({"input_mtok": "1"})}]
+    owner = {"id": "owner", "fallback_model_providers": []}
+    asked = {"id": "testco", "fallback_model_providers": ["owner"]}
+    theirs = {"id": "x", "match": {"starts_with": "x"}, "prices": [entry({"input_mtok": "5"})], "price_variants": []}
+    ours = {"id": "x-1", "match": {"equals": "x-1"}, "prices": [entry({"input_mtok": "5.5"})], "price_variants": []}
+
+    def put_up(*models: dict[str, Any]) -> None:
+        providers = [{**owner, "models": [{**theirs, "price_variants": batches}]}, {**asked, "models": list(models)}]
+        paper.document = json.dumps({"format": genai.FORMAT, "providers": providers}).encode()
+
+    put_up()
+    import_prices(source=paper.source)
+    put_up(ours)
+    found = refresh(paper)
+    (change,) = (found.snapshot.diff or {})["changes"]
+    assert (change["model"], change["variant"], change["percent"]) == ("testco:x-1", {}, "10.0")
+    assert found.news is News.APPROVED
+
+
 # --- Feeds that fail ---
 
 
@@ -299,8 +619,8 @@ def test_both_feeds_from_an_index(index: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def put(name: str = "m", price: str = "1", **rest: Any) -> PriceSnapshot:
-    given: dict[str, Any] = {"prices": {Meter.INPUT: Rate(Decimal(price), 1_000_000)}, **rest}
-    return set_list_price(provider="testco", model=name, by="ops@example.com", note="price page", **given)
+    given: dict[str, Any] = {"prices": {Meter.INPUT: Rate(Decimal(price), 1_000_000)}, "by": OPS, **rest}
+    return set_list_price(**{"provider": "testco", "model": name, "note": "price page", **given})
 
 
 def test_staffs_price_goes_before_the_feeds_until_it_ends(paper: PaperFeed) -> None:
@@ -315,10 +635,10 @@ def test_staffs_price_goes_before_the_feeds_until_it_ends(paper: PaperFeed) -> N
     assert cost() == 1
     put(price="2", start=NEW + timedelta(days=1))
     assert [cost(at=NEW + timedelta(days=days)) for days in (0, 1)] == [1, 2]
-    end_list_price(provider="testco", model="m", by="ops@example.com", note="feed is right", start=NEW)
+    end_list_price(provider="testco", model="m", by=OPS, note="feed is right", start=NEW)
     assert [cost(at=NEW + timedelta(days=days)) for days in (-1, 0, 1)] == [1, Decimal("5.5"), Decimal("5.5")]
     with pytest.raises(NoAgreementError):
-        end_list_price(provider="testco", model="m", by="ops@example.com", note="again", start=NEW)
+        end_list_price(provider="testco", model="m", by=OPS, note="again", start=NEW)
 
 
 def test_a_model_no_feed_has_is_priced_for_all_time() -> None:
@@ -335,6 +655,14 @@ def test_a_model_no_feed_has_is_priced_for_all_time() -> None:
 def test_impossible_staff_prices_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(AgreementError):
         put(**wrong)
+
+
+@pytest.mark.parametrize("provider", ["ollama", "vLLM"])
+def test_a_list_price_of_a_self_hosted_model_is_refused(provider: str) -> None:
+    """It would change nothing: such models cost nothing by rule, and have rates of organizations only."""
+    with pytest.raises(AgreementError, match="sets its own price, on its page Prices"):
+        put(provider=provider)
+    assert not PriceSnapshot.objects.filter(source="staff").exists()
 
 
 def test_the_queue_has_a_pair_once_and_pricing_takes_it_off(paper: PaperFeed) -> None:
@@ -355,7 +683,7 @@ def test_the_queue_has_a_pair_once_and_pricing_takes_it_off(paper: PaperFeed) ->
     waiting = refreshed(paper, model(input="50"), model("b", input="1"))
     assert waiting.news is News.PENDING
     assert [row.model for row in unpriced_models()] == ["b"]
-    approve(snapshot_id=waiting.snapshot.pk, by="ops@example.com")
+    approve(snapshot_id=waiting.snapshot.pk, by=OPS)
     assert not unpriced_models()
 
 
@@ -417,15 +745,16 @@ def test_the_command_goes_all_the_way(paper: PaperFeed) -> None:
     shown = command("diff", str(waiting.pk))
     assert "changed testco:m input: 5 USD/1000000 -> 9 USD/1000000 (+80.0 %)" in shown
     assert "new: testco:n" in shown
+    assert "new testco:n input: none -> 1 USD/1000000" in shown
     assert '"models_new": [' in command("diff", str(waiting.pk), "--json")
-    assert "1 closed" in command("approve", str(waiting.pk), "--by", "ops@example.com")
+    assert "1 closed" in command("approve", str(waiting.pk), "--by", OPS)
     assert cost() == 9
     with pytest.raises(CommandError, match="only a pending one"):
-        command("reject", str(waiting.pk), "--by", "ops@example.com")
+        command("reject", str(waiting.pk), "--by", OPS)
     paper.document = document(model(input="90"))
     command("refresh")
     waiting = PriceSnapshot.objects.get(status=PENDING)
-    assert "rejected" in command("reject", str(waiting.pk), "--by", "ops@example.com", "--note", "a slip")
+    assert "rejected" in command("reject", str(waiting.pk), "--by", OPS, "--note", "a slip")
     with pytest.raises(CommandError, match="no snapshot"):
         command("diff", "0")
 
@@ -433,7 +762,7 @@ def test_the_command_goes_all_the_way(paper: PaperFeed) -> None:
 def test_the_command_sets_and_ends_prices() -> None:
     note_unpriced([("testco", "x", "unknown_model")])
     assert "testco:x (unknown_model)" in command("unpriced")
-    author = ("--by", "ops@example.com", "--note", "price page")
+    author = ("--by", OPS, "--note", "price page")
     command("set", "testco", "x", "--input", "1.25", "--cache-read", "0.25", "--from", "2026-01-01", *author)
     assert command("unpriced") == ""
     assert cost("x") == Decimal("1.25")

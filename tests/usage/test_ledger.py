@@ -233,6 +233,45 @@ def test_all_that_is_stored_is_shown(acme: Workspace, browser: Browser) -> None:
     assert "ffffffffffffffff" in shown
 
 
+def test_a_call_shows_what_was_measured_and_names_the_rest(acme: Workspace, browser: Browser) -> None:
+    with tenant_scope(acme.organization):
+        some = add_event(acme.project, total_duration_ms=2_400.0, chunks_received=1_381, tokens_per_second=209.64)
+        none = add_event(acme.project)
+    shown = text_of(browser.get(acme.url(f"ledger/{some.id}/")))
+    assert "Took 2.4 s Tokens a second 209.6 Chunks 1,381 Not reported: first token, last token, chunk size" in shown
+    shown = text_of(browser.get(acme.url(f"ledger/{none.id}/")))
+    assert "Performance Not reported: how long it took, first token" in shown
+
+
+def test_price_lines_stand_in_the_order_in_which_meters_are_named(acme: Workspace, browser: Browser) -> None:
+    meters = {Meter.INPUT: 14_200, Meter.CACHE_READ: 12_000, Meter.OUTPUT: 1_830, Meter.REASONING: 640}
+    with tenant_scope(acme.organization):
+        event = add_event(acme.project, meters)
+    page = browser.get(acme.url(f"ledger/{event.id}/")).content.decode()
+    lines = re.findall(r'<th scope="row"><span class="cell-main">([^<]+)', page)
+    assert lines == ["Input tokens", "Output tokens", "Input tokens from cache", "Reasoning tokens"]
+
+
+def test_the_year_stands_with_calls_of_other_years(acme: Workspace, browser: Browser) -> None:
+    now = timezone.now()
+    with tenant_scope(acme.organization):
+        add_event(acme.project, at=now)
+        assert f"{now:%Y} gpt-4o-mini" not in text_of(browser.get(acme.url("ledger/?period=all")))
+        add_event(acme.project, at=datetime(2024, 5, 3, 10, tzinfo=UTC))
+    assert "3 May, 10:00:00 2024 gpt-4o-mini" in text_of(browser.get(acme.url("ledger/?period=all")))
+
+
+def test_no_totals_of_nothing(acme: Workspace, browser: Browser) -> None:
+    with tenant_scope(acme.organization):
+        event = add_event(acme.project)
+        add_event(acme.project, same_call_as=event.event_id)
+    page = browser.get(acme.url("ledger/?model=nothing"))
+    assert b'class="totals"' not in page.content
+    assert "No call matches" in text_of(page)
+    # All that matches is counted elsewhere.
+    assert "Cost $0.00 no call counts" in text_of(browser.get(acme.url("ledger/?status=duplicate")))
+
+
 def test_an_unpriced_call_says_why_and_offers_a_price(acme: Workspace, browser: Browser) -> None:
     with tenant_scope(acme.organization):
         event = add_event(acme.project, model="house/model+1")
@@ -323,7 +362,7 @@ def test_what_may_be_missing_or_wrong_is_named(acme: Workspace, browser: Browser
         "The key for Mistral of production (production), fetched",
         "The client night-shift of production (production), fetched",
         "2 of web-1, production (production): numbers 2, 3",
-        "1 call begins in the future, or ends before it begins",
+        "1 call begins or ends in the future, or ends before it begins",
         "1 came more than an hour after its call began",
         "1 report left out because",
     ):

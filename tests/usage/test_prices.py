@@ -1,6 +1,7 @@
 """Pages of prices: own ones, discounts, what has none, the lists, and re-pricing the past."""
 
 import re
+import uuid
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,12 +15,15 @@ from apps.audit.models import Entry
 from apps.ledger import repricing as engine
 from apps.ledger.models import Adjustment, Repricing, UsageEvent
 from apps.ledger.selectors import EventFilter, totals
+from apps.ledger.tasks import price_unpriced_of_organization
 from apps.organizations.models import Membership
 from apps.pricing.meters import Meter
 from apps.pricing.selectors import discounts, forget_terms, overrides
-from apps.usage.price_selectors import unpriced
+from apps.usage import price_selectors
+from apps.usage.price_selectors import LOOKED_AT, count_unpriced, first_unpriced, unpriced
 from tenancy import tenant_scope
 from tests.cast import Member, Workspace
+from tests.ledger import facts
 from tests.usage.events import add_event
 from tests.usage.test_ledger import text_of
 
@@ -143,7 +147,8 @@ def test_a_discount_is_set_and_ended(acme: Workspace, browser: Browser) -> None:
     with tenant_scope(acme.organization):
         event = add_event(acme.project, at=timezone.now())
     shown = text_of(browser.get(acme.url(f"ledger/{event.id}/")))
-    assert "× 0.875 by your discount" in shown
+    assert "× 0.875 by your discount for all models of OpenAI, from " in shown
+    assert ": Committed spend" in shown
     assert "12.5% comes off these" in text_of(browser.get(acme.url("prices/list/?provider=openai&model=gpt-4o-mini")))
     assert browser.post(f"{url}end", {"provider": "openai", "model": ""}).status_code == 302
     assert "No discount on list prices" in text_of(browser.get(acme.url("prices/")))
@@ -157,6 +162,62 @@ def test_discounts_that_are_none_are_refused(acme: Workspace, browser: Browser, 
     sent = {"provider": "openai", "model": "", "percent": "10", "from": today(), "note": "Why", **changes}
     assert browser.post(acme.url("prices/discounts/add/"), sent).status_code == 422
     assert not discounts(acme.organization.id).exists()
+
+
+def withdrawals(page: Any) -> list[dict[str, str]]:
+    """What the buttons of the page would send."""
+    forms = re.findall(r'action="[^"]*withdraw"(.*?)</form>', page.content.decode(), re.DOTALL)
+    return [dict(re.findall(r'name="(provider|model|start)" value="([^"]*)"', form)) for form in forms]
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_a_price_is_withdrawn_from_its_start_and_its_calls_are_priced_again(
+    acme: Workspace, browser: Browser, is_ended: bool
+) -> None:
+    url = acme.url("prices/")
+    browser.post(f"{url}add/", price(model="gpt-4o-mini", **{"from": "2026-01-01"}))
+    with tenant_scope(acme.organization):
+        event = add_event(acme.project, at=timezone.now() - timedelta(days=3))
+        assert event.cost == Decimal("0.006")
+    if is_ended:
+        browser.post(f"{url}end", {"provider": "openai", "model": "gpt-4o-mini"})
+    [sent] = withdrawals(browser.get(url))
+    assert sent == {"provider": "openai", "model": "gpt-4o-mini", "start": "2026-01-01T00:00:00+00:00"}
+    answer = browser.post(f"{url}withdraw", sent)
+    assert answer.status_code == 302
+    form = browser.get(answer["Location"])
+    assert "It holds at no time now" in text_of(form)
+    for part in ('value="gpt-4o-mini"', 'value="2026-01-01"', 'value="Withdrawn: Order 4711"'):
+        assert part in form.content.decode(), part
+    assert "List prices for everything" in text_of(browser.get(url))
+    forget_terms()
+    with tenant_scope(acme.organization):
+        repricing = engine.preview(EventFilter(model="gpt-4o-mini"), reason="Withdrawn", author_id=None)
+        work(engine.start(repricing))
+        # 1,200 at 0.15 and 300 at 0.6 a million.
+        assert totals(EventFilter()).costs == {"USD": Decimal("0.00036")}
+    # Again there is nothing to withdraw, and that is said.
+    answer = browser.post(f"{url}withdraw", sent, follow=True)
+    assert "It is not there any more" in text_of(answer)
+    assert "withdrew the own price for openai gpt-4o-mini from 2026-01-01 on" in text_of(
+        browser.get(acme.url("activity/"))
+    )
+
+
+def test_a_discount_is_withdrawn_and_what_is_to_come_can_only_be_ended(acme: Workspace, browser: Browser) -> None:
+    url = acme.url("prices/")
+    sent = {"provider": "openai", "model": "", "percent": "50", "from": "2026-01-01", "note": "Committed spend"}
+    browser.post(f"{url}discounts/add/", sent)
+    tomorrow = (timezone.now() + timedelta(days=2)).date().isoformat()
+    browser.post(f"{url}discounts/add/", {**sent, "percent": "60", "from": tomorrow})
+    [begun] = withdrawals(browser.get(url))
+    answer = browser.post(f"{url}discounts/withdraw", begun)
+    assert answer.status_code == 302
+    assert f"to={timezone.now().date() + timedelta(days=1)}" in answer["Location"]
+    assert [row.multiplier for row in discounts(acme.organization.id)] == [Decimal("0.4")]
+    assert withdrawals(browser.get(url)) == []
+    viewer = acme.join("vera", Membership.Role.VIEWER).browser()
+    assert viewer.post(f"{url}discounts/withdraw", begun).status_code == 403
 
 
 def test_prices_of_another_organization_are_not_shown(acme: Workspace, globex: Workspace, browser: Browser) -> None:
@@ -219,6 +280,66 @@ def test_the_queue_follows_adjustments(acme: Workspace, alice: Member, browser: 
         assert (house.calls, house.tokens) == (1, 1_500)
 
 
+def test_the_number_beside_the_tab_follows_calls_at_either_end(
+    acme: Workspace, alice: Member, browser: Browser
+) -> None:
+    now = timezone.now()
+    with tenant_scope(acme.organization):
+        assert (count_unpriced(), first_unpriced("openai", "house-model")) == (0, None)
+        add_event(acme.project)
+        for model in ("house-model", "barn-model"):
+            for age in range(2 * LOOKED_AT, 0, -1):
+                add_event(acme.project, model=model, at=now - timedelta(days=age))
+        assert count_unpriced() == 2
+        assert first_unpriced("openai", "house-model") == now - timedelta(days=2 * LOOKED_AT)
+    # One of the two gets a price for all but its first days, then for all.
+    for start, waiting in [(now - timedelta(days=LOOKED_AT), 2), (now - timedelta(days=99), 1)]:
+        browser.post(acme.url("prices/add/"), price(**{"from": start.date().isoformat()}))
+        with tenant_scope(acme.organization):
+            done = engine.preview(EventFilter(), reason="A price", author_id=alice.user.id)
+            engine.start(done)
+            work(done)
+            assert count_unpriced() == len(unpriced()) == waiting
+    assert f"Without a price {waiting}" in text_of(browser.get(acme.url("prices/")))
+
+
+def test_a_call_that_is_unpriced_since_is_in_the_number(acme: Workspace) -> None:
+    with tenant_scope(acme.organization):
+        # It came in as another row's duplicate, and turned out to be none.
+        facts.detail(add_event(acme.project, model="house-model", same_call_as=uuid.uuid4()), input=5)
+        assert count_unpriced() == len(unpriced()) == 1
+
+
+def test_only_their_own_page_reads_all_calls_without_a_price(
+    acme: Workspace, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tenant_scope(acme.organization):
+        add_event(acme.project, model="house-model")
+    asked: list[str] = []
+
+    def noted(name: str, real: Any) -> Any:
+        def ask() -> Any:
+            asked.append(name)
+            return real()
+
+        return ask
+
+    for name in ("unpriced", "count_unpriced"):
+        monkeypatch.setattr(price_selectors, name, noted(name, getattr(price_selectors, name)))
+
+    def asks(path: str) -> list[str]:
+        asked.clear()
+        assert browser.get(acme.url(f"prices/{path}")).status_code == 200
+        return list(asked)
+
+    assert asks("unpriced/") == ["unpriced"]
+    for path in ("", "list/", "repricing/"):
+        assert asks(path) == ["count_unpriced"]
+    # Pages without the tabs need no number.
+    for path in ("add/?provider=openai&model=house-model", "discounts/add/", "repricing/new/"):
+        assert asks(path) == []
+
+
 def test_a_list_price_is_looked_up(acme: Workspace, browser: Browser) -> None:
     url = acme.url("prices/list/")
     assert "Look up a list price" in text_of(browser.get(url))
@@ -273,7 +394,7 @@ def test_a_repricing_from_the_form_to_its_reversal(acme: Workspace, alice: Membe
         "What would change",
         "Model house-model",
         "production (production)",
-        "1 → 0",
+        f"production (production) {event.occurred_at:%b %Y} 1 1 1 → 0",
         "+$0.006",
         "Re-price 1 call",
     ):
@@ -310,6 +431,29 @@ def test_a_repricing_from_the_form_to_its_reversal(acme: Workspace, alice: Membe
         assert not Adjustment.objects.filter(event=other).exists()
     assert "Taken back By Alice: Another order" in text_of(browser.get(page))
     assert "was taken back already" in text_of(browser.post(f"{page}reverse", {"reason": "Again"}, follow=True))
+
+
+def test_what_the_platform_priced_by_itself_is_shown_and_taken_back(acme: Workspace, browser: Browser) -> None:
+    with tenant_scope(acme.organization):
+        add_event(acme.project, model="house-model", at=timezone.now() - timedelta(days=3))
+    browser.post(acme.url("prices/add/"), price(**{"from": "2026-01-01"}))
+    with tenant_scope(acme.organization):
+        forget_terms()
+        price_unpriced_of_organization(organization_id=str(acme.organization.id))
+        made = Repricing.objects.get()
+    url = acme.url("prices/repricing/")
+    shown = text_of(browser.get(url))
+    assert "There is a price for it now. by any-llm platform" in shown
+    assert "+$0.006" in shown
+    page = f"{url}{made.id}/"
+    shown = text_of(browser.get(page))
+    for part in ("What it changed", "1 call changed", "1 → 0", "+$0.006", "Take it back"):
+        assert part in shown, part
+    assert browser.post(f"{page}reverse", {"reason": "A typing error"}).status_code == 302
+    with tenant_scope(acme.organization):
+        work(made)
+        assert totals(EventFilter()).unpriced == 1
+    assert "Taken back By Alice: A typing error" in text_of(browser.get(page))
 
 
 def test_a_preview_that_changes_nothing_offers_nothing(acme: Workspace, browser: Browser) -> None:

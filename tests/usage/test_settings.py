@@ -1,15 +1,20 @@
 """How long usage is kept, and what a project keeps of labels."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client as Browser
+from django.utils import formats, timezone
 
 from apps.audit.models import Entry
+from apps.ledger.selectors import oldest_call
 from apps.organizations.models import Membership, Organization
 from apps.projects.models import Project
+from apps.projects.services import create_project
 from tenancy import tenant_scope
 from tests.cast import Member, Workspace
+from tests.usage.events import add_event
 from tests.usage.test_ledger import text_of
 
 
@@ -58,6 +63,18 @@ def test_only_owners_change_it(acme: Workspace) -> None:
         assert b'name="days"' not in page.content
         assert change(browser, acme).status_code == 403
     assert kept(acme) is None
+
+
+def test_the_oldest_call_of_all_projects_is_named(acme: Workspace, alice: Member) -> None:
+    browser, now = alice.browser(), timezone.now()
+    assert "Oldest call none yet" in text_of(browser.get(acme.url("settings/usage/")))
+    with tenant_scope(acme.organization):
+        other = create_project(name="another")
+        for project, days in [(acme.project, 3), (other, 40), (other, 20)]:
+            add_event(project, at=now - timedelta(days=days))
+        assert oldest_call() == now - timedelta(days=40)
+    shown = text_of(browser.get(acme.url("settings/usage/")))
+    assert f"Oldest call {formats.date_format(now - timedelta(days=40), 'j F Y, H:i')}" in shown
 
 
 def test_a_project_keeps_labels_or_fingerprints(acme: Workspace, alice: Member) -> None:

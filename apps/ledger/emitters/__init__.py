@@ -35,11 +35,15 @@ EMITTERS: tuple[Emitter, ...] = (
 # What is decoded, and nothing else.
 KEYS: Mapping[str, Kind] = {key: kind for emitter in EMITTERS for key, kind in emitter.keys.items()}
 SPAN_NAMES = frozenset(name for emitter in EMITTERS for name in emitter.span_names)
-FIRST_TOKEN_EVENTS = frozenset(name for emitter in EMITTERS for name in emitter.first_token_events)
+CHUNK_EVENTS = frozenset(name for emitter in EMITTERS for name in emitter.chunk_events)
+# The first chunk has the first token.
+FIRST_TOKEN_EVENTS = CHUNK_EVENTS.union(name for emitter in EMITTERS for name in emitter.first_token_events)
 
+_APART = tuple((key, values) for emitter in EMITTERS for key, values in emitter.apart.items())
 _MARKS = tuple((mark, emitter) for emitter in EMITTERS for mark in emitter.marks)
 
 __all__ = [
+    "CHUNK_EVENTS",
     "EMITTERS",
     "FIRST_TOKEN_EVENTS",
     "KEYS",
@@ -47,6 +51,7 @@ __all__ = [
     "SPAN_NAMES",
     "Span",
     "emitter_of",
+    "is_apart",
     "keys_of",
     "read",
 ]
@@ -72,3 +77,9 @@ def read(span: Span) -> Call | None:
     if emitter is None:
         emitter = next((emitter for mark, emitter in _MARKS if mark in span.attributes), FALLBACK)
     return emitter.read(span)
+
+
+def is_apart(span: Span) -> bool:
+    """Whether it is a tool's or an agent's: what runs below it is no part of the call above it."""
+    attributes = span.attributes
+    return bool(attributes) and any(str(attributes.get(key, "")).lower() in values for key, values in _APART)

@@ -20,6 +20,10 @@ Names = tuple[str, ...]
 Quantities = dict[Meter, int]
 
 _MILLISECOND = timedelta(milliseconds=1)
+# How much later than the end a first token may be said to have come, and is taken to have come with the end: some
+# libraries measure it by another clock than their span, Anthropic's from before the span begins. What comes later than
+# this is no measurement.
+_MOST_AFTER_END_MS = 1_000.0
 
 
 @dataclass(slots=True)
@@ -29,9 +33,9 @@ class Span:
 
     `event_id` is the trace id's last eight bytes and the span id's eight; `parent_event_id` likewise. `name` is empty
     unless some emitter tells its spans by it. `error` is whether the status is ERROR; `exception_type` the type named
-    by the last exception event, never its text. `first_token_at` is the time of the event that marks the first token
-    or chunk, `first_token_ms` what that event says itself. `bad_values` are attributes that would have been read but
-    had values that can't be right; those are dropped.
+    by the last exception event, never its text. `first_token_at` is the time of the event that marks the first token or
+    chunk, `first_token_ms` what that event says itself. `chunks` counts the events of chunks. `bad_values` are
+    attributes that would have been read but had values that can't be right; those are dropped.
     """
 
     event_id: uuid.UUID
@@ -47,6 +51,7 @@ class Span:
     exception_type: str = ""
     first_token_at: datetime | None = None
     first_token_ms: float | None = None
+    chunks: int = 0
     bad_values: Names = ()
 
 
@@ -61,6 +66,7 @@ _KINDS: Mapping[str, Kind] = {
     "first_token_ms": values.NUMBER,
     "first_token_seconds": values.NUMBER,
     "first_token_at": values.MOMENT,
+    "tokens_per_second": values.NUMBER,
     "cancelled": values.FLAG,
     "error_type": values.ERROR_TYPE,
     "client": values.LABEL,
@@ -82,6 +88,7 @@ class Fields:
     first_token_ms: Names = ()
     first_token_seconds: Names = ()
     first_token_at: Names = ()
+    tokens_per_second: Names = ()
     cancelled: Names = ()
     error_type: Names = ("error.type",)
     client: Names = ()
@@ -123,8 +130,10 @@ class Emitter:
 
     `scopes` are the instrumentation scopes whose spans are its own; one that ends in "*" stands for all that start so.
     `marks` are span attributes that only this emitter's conventions have: they tell its spans below any other scope.
-    `extra` are attributes read besides `fields`. `span_names` and `first_token_events` are the names it tells spans
-    and events by; all others are dropped unread.
+    `extra` are attributes read besides `fields`. `apart` has, of those that say what a span is, the values of tools and
+    agents, in lower case: a call below one is no part of a call above it. `span_names`, `first_token_events` and
+    `chunk_events`, one for each chunk of a stream, are the names it tells spans and events by; all others are dropped
+    unread.
     """
 
     name: ClassVar[str]
@@ -132,8 +141,10 @@ class Emitter:
     marks: ClassVar[Names] = ()
     fields: ClassVar[Fields]
     extra: ClassVar[Mapping[str, Kind]] = {}
+    apart: ClassVar[Mapping[str, frozenset[str]]] = {}
     span_names: ClassVar[frozenset[str]] = frozenset()
     first_token_events: ClassVar[frozenset[str]] = frozenset()
+    chunk_events: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def keys(self) -> Mapping[str, Kind]:
@@ -146,6 +157,10 @@ class Emitter:
     def operation(self, span: Span) -> str:
         """What was asked of a model, in OpenTelemetry's words; "" for a span that is no call to one."""
         raise NotImplementedError
+
+    def provider(self, span: Span) -> str:
+        """Who was asked, as the span says it."""
+        return _text(span, self.fields.provider)
 
     def quantities(self, span: Span) -> tuple[Quantities, bool]:
         """What was used, and whether the cache was counted within the input."""
@@ -192,12 +207,14 @@ class Emitter:
         ending = self.ending(span)
         tier = _text(span, fields.service_tier)
         started_at, ended_at = self.times(span)
+        duration_ms = _milliseconds(started_at, ended_at)
+        first_token_ms = _before_end(self.time_to_first_token(span), duration_ms)
         number = span.attributes.get(SEQUENCE_NUMBER)
         service = _string(span.resource.get(SERVICE))
         return Call(
             event_id=span.event_id,
             source=self.name,
-            provider=provider_name(_text(span, fields.provider), model or request_model),
+            provider=provider_name(self.provider(span), model or request_model),
             model=model,
             request_model=request_model,
             operation=operation,
@@ -209,8 +226,10 @@ class Emitter:
             ended_at=ended_at,
             ending=ending,
             error_type="" if ending is Ending.OK else _text(span, fields.error_type) or span.exception_type,
-            time_to_first_token_ms=self.time_to_first_token(span),
-            total_duration_ms=_milliseconds(started_at, ended_at),
+            time_to_first_token_ms=first_token_ms,
+            total_duration_ms=duration_ms,
+            tokens_per_second=self.tokens_per_second(span, meters.get(Meter.OUTPUT), duration_ms, first_token_ms),
+            chunks_received=span.chunks or None,
             # What SDKs call a program that was given no name.
             client_name=_text(span, fields.client) or ("" if service.startswith("unknown_service") else service),
             session=_text(span, fields.session),
@@ -240,6 +259,16 @@ class Emitter:
             return span.first_token_ms
         return _milliseconds(span.started_at, span.first_token_at)
 
+    def tokens_per_second(
+        self, span: Span, output: int | None, duration_ms: float | None, first_token_ms: float | None
+    ) -> float | None:
+        """As the span says, else the output by the time it took: of a stream, from the first token on."""
+        for name in self.fields.tokens_per_second:
+            if isinstance(sent := span.attributes.get(name), float):
+                return sent
+        took_ms = (duration_ms or 0) - (first_token_ms or 0)
+        return output * 1000 / took_ms if output and took_ms > 0 else None
+
 
 def within_input(meters: Quantities) -> tuple[Quantities, bool]:
     """Meters as the ledger has them: the cached tokens are part of the input, the hour's writes part of the writes.
@@ -266,6 +295,12 @@ def _text(span: Span, names: Names) -> str:
 
 def _string(value: Value | None) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _before_end(first_token_ms: float | None, duration_ms: float | None) -> float | None:
+    if first_token_ms is None or duration_ms is None or first_token_ms <= duration_ms:
+        return first_token_ms
+    return duration_ms if first_token_ms - duration_ms <= _MOST_AFTER_END_MS else None
 
 
 def _milliseconds(start: datetime | None, end: datetime | None) -> float | None:

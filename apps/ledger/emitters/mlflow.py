@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from apps.ledger.emitters import semconv, usage
 from apps.ledger.emitters.base import Quantities, Span
-from apps.ledger.emitters.semconv import SemConv
+from apps.ledger.emitters.semconv import TOOLS_AND_AGENTS, SemConv
 from apps.ledger.emitters.values import LABEL, MODEL, PROVIDER, WORD, costs, counts, quoted
 from apps.pricing.meters import Meter
 
@@ -46,6 +46,7 @@ class MLflow(SemConv):
         _USAGE: counts(*usage.all_paths(_PATHS)),
         _COST: costs("total_cost"),
     }
+    apart = {**SemConv.apart, _TYPE: TOOLS_AND_AGENTS}
 
     def operation(self, span: Span) -> str:
         if _TYPE in span.attributes:

@@ -5,6 +5,7 @@ Source: openinference-semantic-conventions. There is no response id; the provide
 """
 
 from apps.ledger.emitters.base import Emitter, Fields, Span
+from apps.ledger.emitters.semconv import TOOLS_AND_AGENTS
 from apps.ledger.emitters.values import WORD
 from apps.pricing.meters import Meter
 
@@ -35,6 +36,7 @@ class OpenInference(Emitter):
         },
     )
     extra = {_KIND: WORD}
+    apart = {_KIND: TOOLS_AND_AGENTS}
     first_token_events = frozenset(("First Token Stream Event",))
 
     def operation(self, span: Span) -> str:

@@ -54,7 +54,7 @@ class OpenLLMetry(SemConv):
     )
     fields = semconv.FIELDS
     extra = {**SemConv.extra, _REQUEST_TYPE: WORD}
-    first_token_events = frozenset(("gen_ai.content.completion.chunk",))
+    chunk_events = frozenset(("gen_ai.content.completion.chunk",))
 
     def operation(self, span: Span) -> str:
         if OPERATION in span.attributes or span.attributes.get(CONTAINER) in CONTAINERS:

@@ -42,7 +42,8 @@ _MATCHERS = [(seller, re.compile(pattern)) for seller, pattern in _SELLERS]
 
 def provider_name(sent: str, model: str) -> str:
     """any-llm's name of the provider, lower case; "" when nobody can tell."""
-    name = sent.lower()
+    # In lower case "İ" is two characters.
+    name = sent.lower()[:64]
     if name and name not in FRAMEWORKS:
         return NAMES.get(name, name)
     model = model.lower()

@@ -4,6 +4,7 @@ Source: open-telemetry/semantic-conventions v1.41.0, docs/gen-ai, and open-telem
 model/gen-ai. OpenLLMetry's early names (`prompt_tokens`) are read after them: other libraries took them over.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from apps.ledger.emitters.base import Emitter, Fields, Names, Span
@@ -56,6 +57,7 @@ _OPERATIONS = {
 # A workflow, task, agent or tool of OpenLLMetry's: whatever else it says, it is around calls.
 CONTAINER = "traceloop.span.kind"
 CONTAINERS = frozenset(("workflow", "task", "agent", "tool"))
+TOOLS_AND_AGENTS = frozenset(("tool", "agent"))
 
 
 class SemConv(Emitter):
@@ -67,6 +69,10 @@ class SemConv(Emitter):
     )
     fields = FIELDS
     extra = {OPERATION: WORD, CONTAINER: WORD}
+    apart: ClassVar[Mapping[str, frozenset[str]]] = {
+        OPERATION: frozenset(("execute_tool", "create_agent", "invoke_agent")),
+        CONTAINER: TOOLS_AND_AGENTS,
+    }
 
     def operation(self, span: Span) -> str:
         if span.attributes.get(CONTAINER) in CONTAINERS:

@@ -1,11 +1,29 @@
-"""Vercel's AI SDK: a span around the whole (`ai.generateText`), and one for each request to a provider below it."""
+"""Vercel's AI SDK: a span around the whole (`ai.generateText`), and one for each request to a provider below it.
+
+Its providers are named with the kind of model behind: `openai.chat`, `anthropic.messages`, `google.generative-ai`.
+"""
 
 from apps.ledger.emitters.base import Emitter, Fields, Span
+from apps.ledger.emitters.providers import NAMES
 from apps.ledger.emitters.values import WORD
 from apps.pricing.meters import Meter
 
 _OPERATION = "ai.operationId"
 _OPERATIONS = {"doGenerate": "chat", "doStream": "chat", "doEmbed": "embeddings"}
+# Where what stands before the first dot is not any-llm's name.
+_PROVIDERS = {
+    "alibaba": "dashscope",
+    "amazon-bedrock": "bedrock",
+    "azure": "azureopenai",
+    "azure-openai": "azureopenai",
+    "google": "gemini",
+    "google.vertex": "vertexai",
+    "google.vertex.anthropic": "vertexaianthropic",
+    "moonshotai": "moonshot",
+    "togetherai": "together",
+    "vertex": "vertexai",
+    "vertex.anthropic": "vertexaianthropic",
+}
 
 
 class Vercel(Emitter):
@@ -18,6 +36,7 @@ class Vercel(Emitter):
         request_model=("gen_ai.request.model", "ai.model.id"),
         response_id=("gen_ai.response.id", "ai.response.id"),
         first_token_ms=("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk"),
+        tokens_per_second=("ai.response.avgOutputTokensPerSecond", "ai.response.avgCompletionTokensPerSecond"),
         session=("gen_ai.conversation.id", "session.id", "ai.telemetry.metadata.sessionId"),
         meters={
             Meter.INPUT: (
@@ -38,6 +57,15 @@ class Vercel(Emitter):
         },
     )
     extra = {_OPERATION: WORD}
+    apart = {_OPERATION: frozenset(("ai.toolcall",))}
 
     def operation(self, span: Span) -> str:
         return _OPERATIONS.get(str(span.attributes.get(_OPERATION, "")).rpartition(".")[2], "")
+
+    def provider(self, span: Span) -> str:
+        name = super().provider(span).lower()
+        if name in NAMES:
+            return name
+        while name not in _PROVIDERS and "." in name:
+            name = name.rpartition(".")[0]
+        return _PROVIDERS.get(name, name)

@@ -16,9 +16,9 @@ from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from apps.ledger.emitters import FIRST_TOKEN_EVENTS, KEYS, RESOURCE_KEYS, SPAN_NAMES, keys_of
+from apps.ledger.emitters import CHUNK_EVENTS, FIRST_TOKEN_EVENTS, KEYS, RESOURCE_KEYS, SPAN_NAMES, keys_of
 from apps.ledger.emitters.base import Span
-from apps.ledger.emitters.values import ERROR_TYPE, NUMBER, Kind, Scalar, Value, clean
+from apps.ledger.emitters.values import COUNT, ERROR_TYPE, NUMBER, Kind, Scalar, Value, clean
 from apps.ledger.otlp.body import UnsupportedMediaTypeError
 from tenancy.ids import uuid_of
 from web.api import MalformedError, TooLargeError
@@ -124,10 +124,21 @@ def _add_event(span: Span, name: str, nanoseconds: int, attributes: Mapping[str,
         # The last one is what ended the span; those before it may have been handled.
         exception_type = attributes.get("exception.type")
         span.exception_type = exception_type if isinstance(exception_type, str) else ""
-    elif span.first_token_at is None:
+        return
+    if name in CHUNK_EVENTS:
+        span.chunks += 1
+    if span.first_token_at is None:
         span.first_token_at = _moment(nanoseconds)
         sent = attributes.get("anyllm.performance.ttft_ms")
         span.first_token_ms = sent if isinstance(sent, float) else None
+
+
+def _add_dropped_events(span: Span, sent: int | None) -> None:
+    """Python's and JavaScript's SDKs keep a span's last 128 events: of a longer stream they drop the first chunks."""
+    dropped = COUNT.accept(sent or 0)
+    if isinstance(dropped, int) and dropped:
+        span.chunks += dropped
+        span.first_token_at = None
 
 
 def _is_event_read(name: str) -> bool:
@@ -253,6 +264,8 @@ def _protobuf_span(sent: trace_pb2.Span, scope: str, resource: Mapping[str, Valu
         name = event.name
         if _is_event_read(name):
             _add_event(span, name, event.time_unix_nano, _read_protobuf(event.attributes, _ACCEPT_OF_EVENT)[0])
+    if span.chunks:
+        _add_dropped_events(span, sent.dropped_events_count)
     return span
 
 
@@ -310,6 +323,7 @@ class _Span(msgspec.Struct, rename="camel"):
     end_time_unix_nano: int | str | None = None
     attributes: list[_Pair] | None = None
     events: list[_Event] | None = None
+    dropped_events_count: int | str | None = None
     status: _Status | None = None
 
 
@@ -412,6 +426,8 @@ def _json_span(raw: msgspec.Raw, scope: str, resource: Mapping[str, Value]) -> S
         if event.name is not None and _is_event_read(event.name):
             at = _integer(event.time_unix_nano) or 0
             _add_event(span, event.name, at, _read_json(event.attributes or (), _ACCEPT_OF_EVENT)[0])
+    if span.chunks:
+        _add_dropped_events(span, _integer(sent.dropped_events_count))
     return span
 
 

@@ -3,7 +3,7 @@
 from apps.ledger.selectors.explanations import Explanation, explain
 from apps.ledger.selectors.filters import EventFilter
 from apps.ledger.selectors.pages import MOST_ROWS, BadCursorError, Page, page_of_events, stream
-from apps.ledger.selectors.recent import latest_event, recent_clients
+from apps.ledger.selectors.recent import latest_event, oldest_call, recent_clients
 from apps.ledger.selectors.sums import Totals, totals
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Totals",
     "explain",
     "latest_event",
+    "oldest_call",
     "page_of_events",
     "recent_clients",
     "stream",

@@ -12,7 +12,7 @@ import msgspec
 from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEvent
 from apps.ledger.standing import Standing, standing_of, standings
 from apps.pricing.meters import Meter
-from apps.pricing.models import Price
+from apps.pricing.models import Discount, Price
 from apps.pricing.rating import Line
 
 # Rows of the same call that are shown: a page's worth, more would be a fault of the reporter.
@@ -24,7 +24,7 @@ FLAGS = {
     "counted_beside": "Cached or reasoning tokens exceeded the whole, so they were taken as counted beside it.",
     "by_request_model": "The response's model is not known: priced as the model that was asked for.",
     "by_routed_model": "The model's name says which vendor's price this is.",
-    "clock_skew": "It begins in the future by the reporter's clock, or ends before it begins.",
+    "clock_skew": "It begins or ends in the future by the reporter's clock, or ends before it begins.",
     "time_of_report": "The reporter named no time: it is the report's.",
 }
 REASONS = {
@@ -32,9 +32,11 @@ REASONS = {
     "unknown_provider": "No prices are known for this provider.",
     "unknown_model": "No price is known for this model.",
     "no_meter_price": "The model has no price for some of what was used; half a cost would pass for the whole.",
-    "missing_usage": "The report says nothing of tokens.",
+    "missing_usage": "The report does not tell what was used.",
+    "out_of_bounds": "Its price gives a cost of a trillion or more: look at the price.",
     "ambiguous_variant": "Two prices fit this call.",
     "within_call": "A call further out in the same trace is the same call.",
+    "around_calls": "It does not say which model was asked, and the calls within it are reported by themselves.",
     "same_response": "Another report names the same response of the provider.",
     "possible_duplicate": "Another instrumentation reported the same model and counts at the same time: a guess.",
 }
@@ -53,7 +55,8 @@ class PriceLine:
     `fallback_from` is the meter that was counted, where it has no price of its own and costs what `meter` does.
     `source`, `version` and `known_since` name the price list, or are empty where the organization's own price is
     used (`is_own`). The price holds from `since` until before `until`. A price that is gone leaves provider and the
-    like empty: the line itself says all that the amount depends on.
+    like empty: the line itself says all that the amount depends on. `discount` is the organization's whose factor
+    `multiplier` is; rows of older releases don't say which it was.
     """
 
     meter: Meter
@@ -73,6 +76,7 @@ class PriceLine:
     since: datetime | None = None
     until: datetime | None = None
     note: str = ""
+    discount: Discount | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class Explanation:
 def explain(event_pk: uuid.UUID, *, project_ids: Sequence[uuid.UUID] | None = None) -> Explanation:
     """Of the row with this `id`. Raises UsageEvent.DoesNotExist, also for one that is not of `project_ids`.
 
-    Six queries at most.
+    Seven queries at most.
     """
     events = UsageEvent.objects.all()
     if project_ids is not None:
@@ -121,8 +125,9 @@ def explain(event_pk: uuid.UUID, *, project_ids: Sequence[uuid.UUID] | None = No
     event = events.get(pk=event_pk)
     adjustments = list(Adjustment.objects.filter(event=event).order_by("revision"))
     states = [standing_of(event, adjustments[:count]) for count in range(len(adjustments) + 1)]
-    prices = _prices(states)
-    lines = [[_line(line, prices) for line in _lines(state)] for state in states]
+    priced = [_lines(state) for state in states]
+    prices, discounts = _prices(priced), _discounts(priced)
+    lines = [[_line(line, prices, discounts) for line in own] for own in priced]
     now = states[-1]
     return Explanation(
         standing=now,
@@ -131,7 +136,7 @@ def explain(event_pk: uuid.UUID, *, project_ids: Sequence[uuid.UUID] | None = No
         reported_lines=lines[0],
         status=STATUSES[now.price.status],
         reason=_words(REASONS, now.price.reason),
-        flags=[_words(FLAGS, flag) for flag in event.flags],
+        flags=[_words(FLAGS, flag) for flag in now.flags],
         changes=[
             Change(adjustment, _deltas(adjustment), after, own)
             for adjustment, after, own in zip(adjustments, states[1:], lines[1:], strict=True)
@@ -150,18 +155,25 @@ def _lines(state: Standing) -> list[Line]:
     return [msgspec.convert(line, Line, strict=False) for line in state.price.lines]
 
 
-def _prices(states: Iterable[Standing]) -> dict[int, Price]:
-    ids = {line.price_id for state in states for line in _lines(state)}
+def _prices(priced: Iterable[Sequence[Line]]) -> dict[int, Price]:
+    ids = {line.price_id for lines in priced for line in lines}
     # Not the snapshot's document, which is megabytes.
     prices = Price.objects.select_related("snapshot").defer("snapshot__document")
     return prices.in_bulk(list(ids)) if ids else {}
 
 
-def _line(line: Line, prices: Mapping[int, Price]) -> PriceLine:
+def _discounts(priced: Iterable[Sequence[Line]]) -> dict[int, Discount]:
+    ids = {line.discount_id for lines in priced for line in lines if line.discount_id is not None}
+    return Discount.objects.in_bulk(list(ids)) if ids else {}
+
+
+def _line(line: Line, prices: Mapping[int, Price], discounts: Mapping[int, Discount]) -> PriceLine:
     price = prices.get(line.price_id)
     named: dict[str, Any] = {}
+    if line.discount_id is not None:
+        named["discount"] = discounts.get(line.discount_id)
     if price is not None:
-        named = {
+        named |= {
             "provider": price.provider,
             "model": price.canonical_model,
             "is_own": price.organization_id is not None,

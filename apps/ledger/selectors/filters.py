@@ -35,7 +35,8 @@ class EventFilter(
     """What is not None has to hold; "" stands for events that say nothing.
 
     `project_ids` None means all of the organization, and () none. `start` ≤ occurred_at < `end`, both aware.
-    `status` is the one an event has now, after all adjustments. Raises ValueError for naive times.
+    `status` is the one an event has now, after all adjustments. Raises ValueError for naive times and for texts that
+    PostgreSQL has none of.
     """
 
     project_ids: tuple[uuid.UUID, ...] | None = None
@@ -59,6 +60,9 @@ class EventFilter(
         for name, moment in (("from", self.start), ("to", self.end)):
             if moment is not None and moment.tzinfo is None:
                 raise ValueError(f"{name} needs a time zone")
+        for name in _EXACT:
+            if isinstance(wanted := getattr(self, name), str) and "\0" in wanted:
+                raise ValueError(f"{name} can't hold a NUL character")
 
     def to_json(self) -> dict[str, Any]:
         """For a JSON column or a task's argument; `from_json` reads it."""

@@ -1,7 +1,7 @@
 """Amounts, quantities and durations as people read them."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -156,6 +156,17 @@ def is_moment(value: object) -> bool:
 @register.filter
 def is_number(value: object) -> bool:
     return isinstance(value, int | float | Decimal)
+
+
+@register.filter
+def is_whole(value: object) -> bool:
+    return isinstance(value, int)
+
+
+@register.filter
+def month(name: str) -> str:
+    """Sep 2026 for 2026-09."""
+    return f"{date.fromisoformat(f'{name}-01'):%b %Y}"
 
 
 @register.filter

@@ -79,7 +79,9 @@ def test_official() -> None:
     assert (found.trace_id and found.trace_id.bytes, found.instance) == (TRACE, "pod-1")
     assert (found.sequence_source, found.sequence_number) == ("worker-1", 7)
     assert found.provider_key_id is None
-    assert found.tokens_per_second is None
+    # 300 tokens in the 1.75 seconds after the first.
+    assert found.tokens_per_second == pytest.approx(300 / 1.75)
+    assert found.chunks_received is None
 
 
 @pytest.mark.parametrize(
@@ -221,6 +223,39 @@ def test_a_span_that_ends_before_it_starts() -> None:
     assert found.started_at is not None
 
 
+@pytest.mark.parametrize(
+    ("said_seconds", "kept_ms"),
+    [
+        (2, 2000),
+        # By another clock, or from before the span began: it came with the end.
+        (2.000_013, 2000),
+        (2.053, 2000),
+        (3, 2000),
+        # Milliseconds that pass for seconds.
+        (250, None),
+    ],
+)
+def test_a_first_token_after_the_end(said_seconds: float, kept_ms: float | None) -> None:
+    found = call({**CHAT, "gen_ai.response.time_to_first_chunk": said_seconds}, scope=OFFICIAL)
+    assert (found.time_to_first_token_ms, found.total_duration_ms) == (kept_ms, 2000)
+    assert found.tokens_per_second == (None if kept_ms else 150)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rate"),
+    [
+        ({}, 150),
+        ({"end_time_unix_nano": START}, None),
+        ({"end_time_unix_nano": START - SECOND}, None),
+        ({"start_time_unix_nano": 0}, None),
+    ],
+)
+def test_tokens_a_second_are_derived(fields: dict[str, Any], rate: float | None) -> None:
+    assert call(CHAT, scope=OFFICIAL, **fields).tokens_per_second == rate
+    assert call(without(CHAT, "gen_ai.usage.output_tokens"), scope=OFFICIAL, **fields).tokens_per_second is None
+    assert call({**CHAT, "gen_ai.usage.output_tokens": 0}, scope=OFFICIAL, **fields).tokens_per_second is None
+
+
 def test_unknown_scopes_are_read_by_the_conventions_they_use() -> None:
     assert call(CHAT, scope="my.library").source == "semconv"
     assert call({"openinference.span.kind": "LLM"}, scope="my.library").source == "openinference"
@@ -289,7 +324,9 @@ def test_openllmetry() -> None:
     found = call(older, scope=scope, events=[chunk, event("gen_ai.content.completion.chunk", SECOND)])
     assert (found.source, found.provider, found.operation) == ("openllmetry", "openai", "chat")
     assert found.meters == {Meter.INPUT: 10, Meter.OUTPUT: 5}
-    assert (found.user, found.time_to_first_token_ms) == ("u-1", 250)
+    assert (found.user, found.time_to_first_token_ms, found.chunks_received) == ("u-1", 250, 2)
+    long = call(older, scope=scope, events=[chunk] * 128, dropped_events_count=72)
+    assert (long.time_to_first_token_ms, long.chunks_received) == (None, 200)
     assert call({"llm.request.type": "rerank"}, scope="opentelemetry.instrumentation.cohere").operation == "rerank"
     assert read(only({"llm.request.type": "unknown"}, scope=scope)) is None
 
@@ -513,7 +550,91 @@ def langfuse(usage: Any, **more: Any) -> Any:
             {Meter.INPUT: 10, Meter.OUTPUT: 300, Meter.REASONING: 120},
             True,
         ),
+        # What its handler for LangChain makes of details: each is taken out of `input` or `output`, here down to 0.
+        (
+            {
+                "input": 0,
+                "output": 0,
+                "total": 1500,
+                "input_modality_TEXT": 1100,
+                "input_modality_IMAGE": 100,
+                "output_modality_TEXT": 300,
+            },
+            BOTH,
+            True,
+        ),
+        (
+            {
+                "input": 0,
+                "output": 180,
+                "total": 1500,
+                "thoughts_token_count": 120,
+                "input_modality_text": 150,
+                "input_modality_audio": 50,
+                "cached_modality_text": 900,
+                "cached_modality_audio": 100,
+                "cached_content_token_count": 1000,
+            },
+            {**BOTH, Meter.CACHE_READ: 1000, Meter.AUDIO_IN: 50, Meter.REASONING: 120},
+            False,
+        ),
+        (
+            {
+                "input": 50,
+                "output": 70,
+                "total": 1520,
+                "input_cache_read": 1000,
+                "input_cache_creation": 0,
+                "input_ephemeral_5m_input_tokens": 300,
+                "input_ephemeral_1h_input_tokens": 100,
+            },
+            {
+                Meter.INPUT: 1450,
+                Meter.OUTPUT: 70,
+                Meter.CACHE_READ: 1000,
+                Meter.CACHE_WRITE: 400,
+                Meter.CACHE_WRITE_1H: 100,
+            },
+            False,
+        ),
+        (
+            {
+                "input": 0,
+                "output": 0,
+                "total": 1500,
+                "input_flex": 200,
+                "output_flex": 180,
+                "input_flex_cache_read": 1000,
+                "output_flex_reasoning": 120,
+            },
+            {**BOTH, Meter.CACHE_READ: 1000, Meter.REASONING: 120},
+            False,
+        ),
+        (
+            {
+                "input": 1200,
+                "output": 300,
+                "total": 1500,
+                "input_priority": 200,
+                "output_priority": 180,
+                "input_priority_cache_read": 1000,
+                "output_priority_reasoning": 120,
+            },
+            {**BOTH, Meter.CACHE_READ: 1000, Meter.REASONING: 120},
+            True,
+        ),
+        # A text that was cached is a text.
+        (
+            {"input": 0, "output": 300, "total": 1500, "input_cached_tokens": 1000, "input_text_tokens": 1200},
+            {**BOTH, Meter.CACHE_READ: 1000},
+            False,
+        ),
+        ({"input": 0, "output": 0, "input_modality_TEXT": 1200, "output_modality_TEXT": 300}, BOTH, True),
+        # More was used than is understood.
+        ({"input": 0, "output": 0, "total": 1500, "input_modality_SMELL": 1200}, {}, True),
+        ({"input": 200, "output": 300, "total": 1500, "input_of_tomorrow": 1000}, {}, True),
         ({"input": 4}, {Meter.INPUT: 4}, True),
+        ({"input": 4, "total": 4}, {Meter.INPUT: 4}, True),
         ({"total": 15}, {}, True),
         ({"input": "many", "output": -1}, {}, True),
         ([1, 2], {}, True),
@@ -637,6 +758,7 @@ def test_vercel() -> None:
             "ai.response.model": "gpt-4o-mini-2024-07-18",
             "ai.response.id": "chatcmpl-1",
             "ai.response.msToFirstChunk": 80.5,
+            "ai.response.avgOutputTokensPerSecond": 160.25,
             "ai.usage.inputTokens": 1200,
             "ai.usage.outputTokens": 300,
             "ai.usage.cachedInputTokens": 1000,
@@ -646,8 +768,39 @@ def test_vercel() -> None:
     )
     assert found.meters == {**BOTH, Meter.CACHE_READ: 1000, Meter.REASONING: 120}
     assert (found.source, found.provider, found.time_to_first_token_ms) == ("vercel-ai", "openai", 80.5)
+    assert found.tokens_per_second == 160.25
     outer = {"ai.operationId": "ai.streamText", "ai.usage.inputTokens": 1200}
     assert read(only(outer, scope="ai")) is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "provider", "billed_as"),
+    [
+        ("openai.chat", "openai", "openai"),
+        ("openai.responses", "openai", "openai"),
+        ("anthropic.messages", "anthropic", "anthropic"),
+        ("google.generative-ai", "gemini", "google"),
+        ("google.vertex.chat", "vertexai", "google"),
+        ("google.vertex.anthropic.messages", "vertexaianthropic", "google"),
+        ("azure.chat", "azureopenai", "azure"),
+        ("azure-openai.responses", "azureopenai", "azure"),
+        ("amazon-bedrock", "bedrock", "aws"),
+        ("mistral.chat", "mistral", "mistral"),
+        ("xai.chat", "xai", "x-ai"),
+        ("togetherai.chat", "together", "together"),
+        ("moonshotai.chat", "moonshot", "moonshotai"),
+        ("groq.chat", "groq", "groq"),
+        ("gateway", "gateway", "gateway"),
+        ("Somebody.chat", "somebody", "somebody"),
+        # OpenTelemetry's names, which have dots of their own.
+        ("gcp.vertex_ai", "vertexai", "google"),
+        ("azure.ai.openai", "azureopenai", "azure"),
+    ],
+)
+@pytest.mark.parametrize("attribute", ["ai.model.provider", "gen_ai.system"])
+def test_providers_of_vercel(sent: str, provider: str, billed_as: str, attribute: str) -> None:
+    found = call({"ai.operationId": "ai.streamText.doStream", attribute: sent}, scope="ai")
+    assert (found.provider, canonical(found.provider)) == (provider, billed_as)
 
 
 # --- The registry, and providers ---
@@ -715,6 +868,8 @@ def test_providers_are_billed_as_the_price_table_has_them() -> None:
         ("", "mistral-large:123b", ""),
         ("", "o3x", ""),
         ("langchain", "", ""),
+        # In lower case it is two characters.
+        ("İ" * 64, "", "i\u0307" * 32),
     ],
 )
 def test_provider_names(sent: str, model: str, provider: str) -> None:

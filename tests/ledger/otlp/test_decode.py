@@ -96,7 +96,9 @@ keys = st.sampled_from(sorted(KEYS)) | st.text(max_size=20)
 moments = st.integers(0, 2**64 - 1) | st.integers(START, START + SECOND)
 events = st.builds(
     lambda name, kept: event(name, **{key.replace(".", "__"): value for key, value in kept.items()}),
-    st.sampled_from(["exception", "llm.first_token", "First Token Stream Event", "gen_ai.choice"]),
+    st.sampled_from(
+        ["exception", "llm.first_token", "First Token Stream Event", "gen_ai.content.completion.chunk", "gen_ai.choice"]
+    ),
     st.dictionaries(st.sampled_from(["exception.type", "exception.message", "anyllm.performance.ttft_ms"]), values),
 )
 spans = st.builds(
@@ -110,6 +112,7 @@ spans = st.builds(
     end_time_unix_nano=moments,
     status=st.sampled_from([ERROR, trace_pb2.Status(), trace_pb2.Status(code=trace_pb2.Status.STATUS_CODE_OK)]),
     events=st.lists(events, max_size=3),
+    dropped_events_count=st.integers(0, 2**32 - 1),
 )
 
 

@@ -3,6 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from apps.pricing.feeds.base import FeedError
+from apps.pricing.models import PriceSnapshot
 from apps.pricing.services import import_all
 
 
@@ -20,5 +21,7 @@ class Command(BaseCommand):
                     f"{done.snapshot}: prices {done.prices_opened} opened, {done.prices_closed} closed; "
                     f"model rules {done.aliases_opened} opened, {done.aliases_closed} closed."
                 )
+            elif done.snapshot.status == PriceSnapshot.Status.REJECTED:
+                self.stdout.write(f"{done.snapshot}: rejected by {done.snapshot.decided_by}, nothing changed.")
             else:
                 self.stdout.write(f"{done.snapshot}: imported already, nothing changed.")

@@ -10,10 +10,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_date, parse_datetime
 
+from apps.pricing.diffs import NOTHING, lines_of, size_of
 from apps.pricing.feeds.base import FeedError, Rate
 from apps.pricing.meters import Meter
 from apps.pricing.models import PriceSnapshot
-from apps.pricing.refresh import NoSnapshotError, Refreshed, approve, refresh_all, reject
+from apps.pricing.refresh import NoSnapshotError, Refreshed, approve, refresh_all, reject, restore
 from apps.pricing.staff import end_list_price, set_list_price
 from apps.pricing.unpriced import unpriced_models
 from web.errors import DomainError
@@ -39,16 +40,20 @@ class Command(BaseCommand):
         shown = verb("diff", "Shows what a snapshot changes.")
         shown.add_argument("id", type=int)
         shown.add_argument("--json", action="store_true", help="As stored, with every new model.")
-        for name, help in (("approve", "Puts a snapshot in force."), ("reject", "Sets a snapshot aside.")):  # noqa: A001
+        for name, help in (  # noqa: A001
+            ("approve", "Puts a snapshot in force."),
+            ("reject", "Sets a snapshot aside."),
+            ("restore", "Puts an earlier snapshot's document in force again, from now on."),
+        ):
             decided = verb(name, help)
             decided.add_argument("id", type=int)
-            decided.add_argument("--by", required=True, metavar="EMAIL")
-            if name == "reject":
-                decided.add_argument("--note", default="")
+            decided.add_argument("--by", required=True, metavar="EMAIL", help="One of staff.")
+            if name != "approve":
+                decided.add_argument("--note", required=name == "restore", default="")
         for name, help in (("set", "Sets the list price of a model."), ("end", "Ends a price that was set.")):  # noqa: A001
             changed = verb(name, help, "provider", "model")
             changed.add_argument("--from", dest="start", metavar="DATE", help="Date or time, UTC where it says none.")
-            changed.add_argument("--by", required=True, metavar="EMAIL")
+            changed.add_argument("--by", required=True, metavar="EMAIL", help="One of staff.")
             changed.add_argument("--note", required=True)
             if name == "set":
                 changed.add_argument("--per", type=int, default=1_000_000, metavar="UNITS")
@@ -62,6 +67,7 @@ class Command(BaseCommand):
             "diff": self._diff,
             "approve": self._approve,
             "reject": self._reject,
+            "restore": self._restore,
             "unpriced": self._unpriced,
             "set": self._set,
             "end": self._end,
@@ -70,6 +76,8 @@ class Command(BaseCommand):
             verbs[options["verb"]](options)
         except DomainError as error:
             raise CommandError(error.detail) from error
+        except FeedError as error:
+            raise CommandError(str(error)) from error
 
     def _refresh(self, _: dict[str, Any]) -> None:
         results = refresh_all()
@@ -84,7 +92,8 @@ class Command(BaseCommand):
     def _list(self, _: dict[str, Any]) -> None:
         for snapshot in PriceSnapshot.objects.defer("document").order_by("-id")[:NEWEST]:
             by = f" by {snapshot.decided_by}" if snapshot.decided_by else ""
-            size = f": {_size(snapshot.diff)}" if snapshot.diff else ""
+            by += f", restores {snapshot.restores_id}" if snapshot.restores_id else ""
+            size = f": {size_of(snapshot.diff)}" if snapshot.diff else ""
             self.stdout.write(
                 f"{snapshot.pk:>5}  {snapshot.fetched_at:%Y-%m-%d}  {snapshot.status}{by}  {snapshot}{size}"
             )
@@ -93,22 +102,13 @@ class Command(BaseCommand):
         snapshot = PriceSnapshot.objects.filter(pk=options["id"]).first()
         if snapshot is None:
             raise NoSnapshotError(f"There is no snapshot {options['id']}.")
-        diff = snapshot.diff or {"changes": [], "models_new": [], "models_gone": [], "rules": []}
+        diff = {**NOTHING, **(snapshot.diff or {})}
         if options["json"]:
             self.stdout.write(json.dumps(diff, indent=1))
             return
-        self.stdout.write(f"{snapshot}, {snapshot.status}: {_size(diff)}")
-        for change in diff["changes"]:
-            details = [change["meter"], *(f"{name}={value}" for name, value in change["variant"].items())]
-            details += [f"above {change['tier_above']}"] if change["tier_above"] else []
-            details += [change["hours"]] if change["hours"] else []
-            percent = "" if change["percent"] is None else f" ({Decimal(change['percent']):+} %)"
-            since = f" from {change['from'][:10]}" if change["from"] else ""
-            prices = f"{change['old'] or 'none'} -> {change['new'] or 'none'}"
-            self.stdout.write(f"  {change['kind']} {change['model']} {', '.join(details)}: {prices}{percent}{since}")
-        for title, names in (("new", "models_new"), ("gone upstream", "models_gone"), ("other names", "rules")):
-            for name in diff[names]:
-                self.stdout.write(f"  {title}: {name}")
+        self.stdout.write(f"{snapshot}, {snapshot.status}: {size_of(diff)}")
+        for line in lines_of(diff):
+            self.stdout.write(f"  {line}")
 
     def _approve(self, options: dict[str, Any]) -> None:
         done = approve(snapshot_id=options["id"], by=options["by"])
@@ -117,6 +117,11 @@ class Command(BaseCommand):
     def _reject(self, options: dict[str, Any]) -> None:
         snapshot = reject(snapshot_id=options["id"], by=options["by"], note=options["note"])
         self.stdout.write(f"{snapshot}: rejected.")
+
+    def _restore(self, options: dict[str, Any]) -> None:
+        done = restore(snapshot_id=options["id"], by=options["by"], note=options["note"])
+        prices = f"prices {done.prices_opened} opened, {done.prices_closed} closed"
+        self.stdout.write(f"{done.snapshot.pk}: {done.snapshot} again, {prices}.")
 
     def _unpriced(self, _: dict[str, Any]) -> None:
         for row in unpriced_models():
@@ -144,13 +149,6 @@ class Command(BaseCommand):
             start=_moment(options["start"]),
         )
         self.stdout.write(f"{snapshot}: the price of {options['provider']}:{options['model']} ends.")
-
-
-def _size(diff: dict[str, Any]) -> str:
-    return (
-        f"{len(diff['changes'])} prices, {len(diff['models_new'])} models new,"
-        f" {len(diff['models_gone'])} gone upstream, {len(diff['rules'])} with other names"
-    )
 
 
 def _decimal(meter: Meter, text: str) -> Decimal:
