@@ -8,7 +8,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 from django.test import Client
@@ -36,11 +35,12 @@ _FILL = """
     SELECT uuidv7(), gen_random_uuid(), ('00000000-0000-4000-8000-00000000000' || n %% 3)::uuid, 'any-llm', at, now(),
            (ARRAY['openai', 'anthropic', 'mistral'])[1 + m %% 3], 'model-' || m, 'program-' || (r * 5)::int,
            ('00000000-0000-4000-9000-00000000000' || n %% 2)::uuid, 'chat',
-           CASE WHEN r < 0.02 THEN 'error' ELSE 'ok' END, CASE WHEN r < 0.02 THEN 'Timeout' ELSE '' END, CASE WHEN m = 8 THEN 'unpriced' ELSE 'priced' END, '',
+           CASE WHEN r < 0.02 THEN 'error' ELSE 'ok' END, CASE WHEN r < 0.02 THEN 'Timeout' ELSE '' END,
+           CASE WHEN m = 8 THEN 'unpriced' ELSE 'priced' END, '',
            CASE WHEN m = 8 THEN NULL ELSE (r / 100)::numeric(24, 12) END, CASE WHEN m = 8 THEN '' ELSE 'USD' END,
            (r * 5000)::int, (r * 500)::int, 1, 100 + 900 * r, 500 + exp(9 * r), 20 + 80 * r, '[]', '[]'
       FROM (SELECT n, floor(9 * random() ^ 2)::int AS m, random() AS r,
-                   %(until)s - random() * %(span)s AS at FROM generate_series(1, %(count)s) AS n) AS one
+                   now() - random() * %(days)s * interval '1 day' AS at FROM generate_series(1, %(count)s) AS n) AS one
     RETURNING id
 """
 

@@ -168,14 +168,15 @@ _OF_A_DAY = ("calls", "failed", "unpriced", "input_tokens", "output_tokens", "co
 
 
 def _daily(days: Sequence[datetime], zone: ZoneInfo) -> list[DailyUsage]:
-    found = Rollup.objects.filter(grain=Rollup.Grain.DAY, starts_at__in=days).values("starts_at", "currency")
+    found = Rollup.objects.filter(grain=Rollup.Grain.DAY, starts_at__in=days)
     organization_id = require_tenant_id()
+    sums = found.values("starts_at", "currency").annotate(*map(Sum, _OF_A_DAY))
     return [
         DailyUsage(
             organization_id=organization_id,
-            day=one["starts_at"].astimezone(zone).date(),
-            currency=one["currency"],
-            **{name: one[f"sum_{name}"] for name in _OF_A_DAY},
+            day=starts_at.astimezone(zone).date(),
+            currency=currency,
+            **dict(zip(_OF_A_DAY, values, strict=True)),
         )
-        for one in found.annotate(**{f"sum_{name}": Sum(name) for name in _OF_A_DAY})
+        for starts_at, currency, *values in sums.values_list("starts_at", "currency", *(f"{n}__sum" for n in _OF_A_DAY))
     ]
