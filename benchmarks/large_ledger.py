@@ -82,7 +82,7 @@ def main(size: int) -> None:
 
 def _fill(count: int, *, noted: bool) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(_FILL, {"count": count, "until": datetime.now(UTC), "span": timedelta(days=DAYS)})
+        cursor.execute(_FILL, {"count": count, "days": DAYS})
         ids = [row_id for (row_id,) in cursor.fetchall()]
     if noted:
         Outbox.objects.bulk_create(Outbox(events=ids[at : at + BATCH]) for at in range(0, len(ids), BATCH))

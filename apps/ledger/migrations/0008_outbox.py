@@ -6,7 +6,7 @@ import tenancy.ids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("ledger", "0005_usage_event_period"),
+        ("ledger", "0007_adjustment_flags"),
     ]
 
     operations = [
