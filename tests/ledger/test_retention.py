@@ -16,6 +16,7 @@ from apps.ledger.columns import exact
 from apps.ledger.models import Adjustment, SpanLink, UsageEvent
 from apps.ledger.selectors import EventFilter, stream, totals
 from apps.ledger.verifying import Report, verify
+from apps.organizations import selectors as organizations
 from apps.organizations.models import Organization
 from tenancy import tenant_scope
 from tenancy.ids import uuid7
@@ -151,7 +152,7 @@ def test_the_task_of_an_organization_does_it_as_the_owner_and_goes_on_in_another
 def test_every_ready_organization_is_asked(acme: Workspace, globex: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(tasks.tidy_organization, "delay", lambda organization_id: asked.append(organization_id))
-    monkeypatch.setattr(tasks, "CHUNK", 1)
+    monkeypatch.setattr(organizations, "CHUNK", 1)
     Organization.objects.filter(pk=globex.organization.pk).update(status=Organization.Status.SUSPENDED)
     assert tasks.tidy() == len(asked)
     assert str(acme.organization.pk) in asked
