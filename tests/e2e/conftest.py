@@ -1,4 +1,5 @@
-"""One ground for all tests of this folder, run one after the other by one process; the leak scan comes last."""
+"""One ground for all tests of this folder that need it, run one after the other by one process: first what tries the leak
+scan out, while there is little to look through, and last the scan of all that the others left."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.e2e.ground import Ground
 from tests.e2e.people import ARGUMENTS, People
 
 HERE = Path(__file__).parent
-LAST = "test_leaks.py"
+LEAKS, LAST = "test_leaks.py", "test_nothing_leaked"
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 PHONE, DESK = 390, 1440
 # A theme changes colours and nothing else, so everything else is looked at once.
@@ -26,12 +27,19 @@ SETTLED = """async () => {
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    item.add_marker(pytest.mark.xdist_group("e2e"))
+    """What needs no ground may run anywhere, so that the process with the ground is done sooner."""
+    if isinstance(item, pytest.Function) and "ground" in item.fixturenames:
+        item.add_marker(pytest.mark.xdist_group("e2e"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They take longest, so they start first; within them, what all others did is looked at in the end."""
-    items.sort(key=lambda item: (not item.path.is_relative_to(HERE), item.path.name == LAST))
+    """They take longest, so they start first, in one process and in several: xdist begins with the largest group."""
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        is_here = item.path.is_relative_to(HERE)
+        return not is_here, 2 if item.name.startswith(LAST) else 0 if is_here and item.path.name == LEAKS else 1
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
