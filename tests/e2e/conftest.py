@@ -2,6 +2,8 @@
 scan out, while there is little to look through, and last the scan of all that the others left."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +17,8 @@ from tests.e2e.people import ARGUMENTS, People
 
 HERE = Path(__file__).parent
 LEAKS, LAST = "test_leaks.py", "test_nothing_leaked"
-AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+# A function: what an expression comes to would be looked through for something to send back.
+AXE = f"() => {{ {(ROOT / 'node_modules' / 'axe-core' / 'axe.min.js').read_text(encoding='utf-8')} }}"
 PHONE, DESK = 390, 1440
 # A theme changes colours and nothing else, so everything else is looked at once.
 RULES: dict[Literal["light", "dark"], dict[str, Any]] = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}
@@ -48,32 +51,35 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         yield ground
 
 
-@pytest.fixture(scope="session")
-def executable() -> Path:
-    found = chromium.find()
-    assert found, chromium.ADVICE
-    return found
+_opened = ExitStack()
 
 
-# Of a module, not of the session: Playwright keeps an event loop running in this thread, and Django's ORM refuses to
-# work beside one, in whatever test comes after these.
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as playwright:
-        yield playwright
+@cache
+def _opened_browser() -> tuple[Playwright, Browser, Path]:
+    executable = chromium.find()
+    assert executable, chromium.ADVICE
+    playwright = _opened.enter_context(sync_playwright())
+    browser = _opened.enter_context(playwright.chromium.launch(executable_path=executable, args=ARGUMENTS))
+    return playwright, browser, executable
 
 
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright, executable: Path) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-    yield browser
-    browser.close()
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    """One browser for all tests of this folder, and none beside others: Playwright keeps an event loop running in this
+    thread, and Django's ORM refuses to work beside one. No scope of fixtures ends there."""
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or not nextitem.path.is_relative_to(HERE):
+            _opened_browser.cache_clear()
+            _opened.close()
 
 
 @pytest.fixture
-def people(ground: Ground, playwright: Playwright, browser: Browser, executable: Path) -> Iterator[People]:
+def people(ground: Ground) -> Iterator[People]:
     """`people("alice")` opens a browser for Alice. At the test's end it is an error when the console had one, when the
     security policy was violated, or when anybody but the product was asked for anything."""
+    playwright, browser, executable = _opened_browser()
     with People(ground, playwright.chromium, browser, executable).leaving() as people:
         yield people
 
@@ -86,10 +92,10 @@ def axe() -> Callable[[Page], None]:
     def look(page: Page) -> None:
         found = []
         if page.evaluate("typeof axe === 'undefined'"):
-            page.evaluate(AXE.read_text(encoding="utf-8"))
+            page.evaluate(AXE)
         size = page.viewport_size
         for theme in RULES:
-            page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            page.emulate_media(color_scheme=theme)
             page.evaluate(SETTLED)
             result = page.evaluate(
                 "(rules) => axe.run(document, {resultTypes: ['violations'], ...rules})", RULES[theme]
@@ -104,7 +110,7 @@ def axe() -> Callable[[Page], None]:
         if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
             found.append(f"{page.url}: {width} pixels wide on a phone of {PHONE}")
         page.set_viewport_size(size or {"width": DESK, "height": 900})
-        page.emulate_media(color_scheme=None, reduced_motion=None)
+        page.emulate_media(color_scheme=None)
         assert not found, "\n".join(found)
 
     return look
