@@ -1,9 +1,8 @@
-"""People with accounts, ready to sign in, printed as JSON: run in a process of its own with the ground's settings.
+"""People with accounts, ready to sign in, for tests/e2e/control.py, which has the ground's settings.
 
 Each has a verified address, a password and an encryption recovery key. Of a team, both hold the key of its project.
 """
 
-import json
 import secrets
 import uuid
 from typing import Any
@@ -22,9 +21,8 @@ from devstack.browser import KDF, Account, PasswordKeys, ProjectKeyPair, Recover
 from tenancy import tenant_scope
 
 
-def main(number: int) -> None:
-    people = [person(f"person-{secrets.token_hex(4)}")[0] for _ in range(number)]
-    print(json.dumps({"people": people, "team": _team(secrets.token_hex(4))}))
+def resident() -> dict[str, str]:
+    return person(f"person-{secrets.token_hex(4)}")[0]
 
 
 def person(name: str) -> tuple[dict[str, str], User, Account]:
@@ -66,8 +64,9 @@ def person(name: str) -> tuple[dict[str, str], User, Account]:
     return {"email": email, "password": password, "recovery_key": recovery_key.text}, user, account
 
 
-def _team(word: str) -> dict[str, Any]:
+def team() -> dict[str, Any]:
     """An owner and an admin."""
+    word = secrets.token_hex(4)
     owner, owner_user, owner_account = person(f"owner-{word}")
     admin, admin_user, admin_account = person(f"admin-{word}")
     organization = create_organization(name=f"Team {word}", owner=owner_user)

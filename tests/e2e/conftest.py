@@ -1,6 +1,9 @@
-"""One ground for all tests of this folder, run one after the other by one process; the leak scan comes last."""
+"""One ground for all tests of this folder that need it, run one after the other by one process: first what tries the leak
+scan out, while there is little to look through, and last the scan of all that the others left."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +16,9 @@ from tests.e2e.ground import Ground
 from tests.e2e.people import ARGUMENTS, People
 
 HERE = Path(__file__).parent
-LAST = "test_leaks.py"
-AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+LEAKS, LAST = "test_leaks.py", "test_nothing_leaked"
+# A function: what an expression comes to would be looked through for something to send back.
+AXE = f"() => {{ {(ROOT / 'node_modules' / 'axe-core' / 'axe.min.js').read_text(encoding='utf-8')} }}"
 PHONE, DESK = 390, 1440
 # A theme changes colours and nothing else, so everything else is looked at once.
 RULES: dict[Literal["light", "dark"], dict[str, Any]] = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}
@@ -26,12 +30,19 @@ SETTLED = """async () => {
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    item.add_marker(pytest.mark.xdist_group("e2e"))
+    """What needs no ground may run anywhere, so that the process with the ground is done sooner."""
+    if isinstance(item, pytest.Function) and "ground" in item.fixturenames:
+        item.add_marker(pytest.mark.xdist_group("e2e"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They take longest, so they start first; within them, what all others did is looked at in the end."""
-    items.sort(key=lambda item: (not item.path.is_relative_to(HERE), item.path.name == LAST))
+    """They take longest, so they start first, in one process and in several: xdist begins with the largest group."""
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        is_here = item.path.is_relative_to(HERE)
+        return not is_here, 2 if item.name.startswith(LAST) else 0 if is_here and item.path.name == LEAKS else 1
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -40,32 +51,35 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         yield ground
 
 
-@pytest.fixture(scope="session")
-def executable() -> Path:
-    found = chromium.find()
-    assert found, chromium.ADVICE
-    return found
+_opened = ExitStack()
 
 
-# Of a module, not of the session: Playwright keeps an event loop running in this thread, and Django's ORM refuses to
-# work beside one, in whatever test comes after these.
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as playwright:
-        yield playwright
+@cache
+def _opened_browser() -> tuple[Playwright, Browser, Path]:
+    executable = chromium.find()
+    assert executable, chromium.ADVICE
+    playwright = _opened.enter_context(sync_playwright())
+    browser = _opened.enter_context(playwright.chromium.launch(executable_path=executable, args=ARGUMENTS))
+    return playwright, browser, executable
 
 
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright, executable: Path) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-    yield browser
-    browser.close()
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    """One browser for all tests of this folder, and none beside others: Playwright keeps an event loop running in this
+    thread, and Django's ORM refuses to work beside one. No scope of fixtures ends there."""
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or not nextitem.path.is_relative_to(HERE):
+            _opened_browser.cache_clear()
+            _opened.close()
 
 
 @pytest.fixture
-def people(ground: Ground, playwright: Playwright, browser: Browser, executable: Path) -> Iterator[People]:
+def people(ground: Ground) -> Iterator[People]:
     """`people("alice")` opens a browser for Alice. At the test's end it is an error when the console had one, when the
     security policy was violated, or when anybody but the product was asked for anything."""
+    playwright, browser, executable = _opened_browser()
     with People(ground, playwright.chromium, browser, executable).leaving() as people:
         yield people
 
@@ -78,10 +92,10 @@ def axe() -> Callable[[Page], None]:
     def look(page: Page) -> None:
         found = []
         if page.evaluate("typeof axe === 'undefined'"):
-            page.evaluate(AXE.read_text(encoding="utf-8"))
+            page.evaluate(AXE)
         size = page.viewport_size
         for theme in RULES:
-            page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            page.emulate_media(color_scheme=theme)
             page.evaluate(SETTLED)
             result = page.evaluate(
                 "(rules) => axe.run(document, {resultTypes: ['violations'], ...rules})", RULES[theme]
@@ -96,7 +110,7 @@ def axe() -> Callable[[Page], None]:
         if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
             found.append(f"{page.url}: {width} pixels wide on a phone of {PHONE}")
         page.set_viewport_size(size or {"width": DESK, "height": 900})
-        page.emulate_media(color_scheme=None, reduced_motion=None)
+        page.emulate_media(color_scheme=None)
         assert not found, "\n".join(found)
 
     return look

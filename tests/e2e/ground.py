@@ -6,7 +6,6 @@ Nothing below `folder` was there before, so all that is in it afterwards comes f
 
 import base64
 import hashlib
-import json
 import secrets
 import subprocess
 import sys
@@ -23,10 +22,13 @@ from django.core import signing
 from config.env import ROOT, Environment, KeyRing
 from devstack.environment import KEY_RINGS
 from devstack.servers import free_port, postgres_program
+from tests.contract.children import Answering
 from tests.e2e.leaks import Canaries
 from tests.e2e.mail import Mailbox
 from tests.e2e.relay import Relay
 from tests.faults.stack import Program, Stack, wait_until
+
+CONTROL = Path(__file__).with_name("control.py")
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ class Ground:
         for name in KEY_RINGS:
             for _, secret in self.key_ring(name):
                 self.canaries.add(name, secret)
-        self._cast: dict[str, list[Any]] = {"people": [], "teams": []}
+        # Answers what tests/e2e/control.py can do. Its log has what it says of itself, and is none of the product's.
+        self.control: Answering
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -111,6 +114,9 @@ class Ground:
             web.start()
             for program in others:
                 program.start()
+            self.control = stack.enter_context(
+                Answering.beside_us(CONTROL, environment=self.environment, folder=ROOT, log=self.folder / "control.log")
+            )
             try:
                 wait_until(lambda: self.stack.is_ready() or not web.is_running, "web is ready")
                 assert web.is_running, "web has ended"
@@ -151,21 +157,13 @@ class Ground:
         return {"DJANGO_SETTINGS_MODULE": "config.settings", **self.stack.environment}
 
     def person(self) -> Resident:
-        """Somebody with an account, handed out once."""
-        return Resident(**self._next("people"))
+        """Somebody new with an account."""
+        return Resident(**self.control.ask("person"))
 
     def team(self) -> Team:
-        """An organization with two people who hold the key of its one project, handed out once."""
-        made = self._next("teams")
+        """A new organization with two people who hold the key of its one project."""
+        made = self.control.ask("team")
         return Team(**{**made, "owner": Resident(**made["owner"]), "admin": Resident(**made["admin"])})
-
-    def _next(self, kind: str) -> Any:
-        if not self._cast[kind]:
-            # Its last line: the others are logs.
-            made = json.loads(self.stack.run("tests.e2e.cast", 5).splitlines()[-1])
-            self._cast["people"] += made["people"]
-            self._cast["teams"].append(made["team"])
-        return self._cast[kind].pop()
 
     def session(self, cookie: str) -> "Session":
         """What the server keeps of a signed-in browser, by its cookie."""

@@ -4,6 +4,7 @@ kept as canaries. None of it may be anywhere but in the browser's memory."""
 import unicodedata
 import uuid
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from argon2.low_level import Type, hash_secret_raw
@@ -43,12 +44,18 @@ def keys_of(ground: "Ground", email: str, password: str) -> Keys:
     """The current ones; WrapError when it is not the password."""
     vault, unlock_id, kdf, salt, stored = method_of(ground, email, "password")
     text = unicodedata.normalize("NFKC", password).encode()
-    master = hash_secret_raw(text, salt, KDF_PASSES, KDF_MEMORY_KIB, KDF_LANES, 32, Type.ID)
+    master = _master(text, salt)
     keys = PasswordKeys("as1." + b64u(derive(master, "auth")), derive(master, "kek/password"))
     envelope = at_rest.decrypt(ground.key_ring("VAULT_AT_REST_KEYS"), unlock_id.bytes, stored).decode()
     context = vault.unlock_context(unlock_id, "password", kdf, salt)
     account = Account(vault.vault_id, unwrap(keys.key_encryption_key, context, envelope), vault.account_key_version)
     return Keys(master, keys, account)
+
+
+@cache
+def _master(text: bytes, salt: bytes) -> bytes:
+    """Once for each password: on purpose it takes as long as in the browser."""
+    return hash_secret_raw(text, salt, KDF_PASSES, KDF_MEMORY_KIB, KDF_LANES, 32, Type.ID)
 
 
 def method_of(ground: "Ground", email: str, kind: str) -> tuple[Account, uuid.UUID, str, bytes, bytes]:

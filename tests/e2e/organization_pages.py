@@ -1,6 +1,5 @@
 """Walks through the pages of an organization, its projects and its people, in the states that people see them in."""
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from tests.e2e.project_pages import Project
 
 def make_scenery(ground: Ground) -> dict[str, Any]:
     """What tests.e2e.scenery made: ids of organizations and projects, and the people."""
-    made: dict[str, Any] = json.loads(ground.stack.run("tests.e2e.scenery", 1).splitlines()[-1])
+    made: dict[str, Any] = ground.control.ask("scenery")
     return made
 
 

@@ -365,7 +365,11 @@ class People:
         self._here: list[Person] = []
 
     def __call__(self, name: str, *, profile: bool = False, **options: Any) -> Person:
-        """Somebody at an empty page; `options` of Playwright's contexts, such as `color_scheme="dark"`."""
+        """Somebody at an empty page; `options` of Playwright's contexts, such as `color_scheme="dark"`.
+
+        She asked for reduced motion: a page that scrolls smoothly is waited for at every button.
+        """
+        options = {"reduced_motion": "reduce", **options}
         # An address of her own, as the proxy in front would name it: limits count by it.
         options["extra_http_headers"] = {"X-Forwarded-For": next(_addresses)}
         if profile:

@@ -1,7 +1,6 @@
-"""Accounts with a password, a recovery key, an authenticator app and a live session each, printed as JSON: run in a process of its own with
-the ground's settings. The second is stored as carelessly as could be, for the thief to show that he would notice."""
+"""Accounts with a password, a recovery key, an authenticator app and a live session each, for tests/e2e/control.py, which
+has the ground's settings. The second is stored as carelessly as could be, for the thief to show that he would notice."""
 
-import json
 import os
 import uuid
 
@@ -19,8 +18,8 @@ from devstack.browser import KDF, Account, PasswordKeys, RecoveryKey, wrap
 RECOVERY_KDF = "rk1"
 
 
-def main(number: int) -> None:
-    print(json.dumps([_make(f"victim-{number}", careless=False), _make(f"careless-{number}", careless=True)]))
+def victims() -> list[dict[str, str]]:
+    return [_make("victim", careless=False), _make("careless", careless=True)]
 
 
 def _make(name: str, *, careless: bool) -> dict[str, str]:

@@ -212,13 +212,6 @@ def in_schema(ground: Ground, team_schema: str, sql: str, parameters: Any = None
 
 def set_key_from_cli(ground: Ground, organization_id: str, project_id: str, public_key: bytes) -> None:
     """What the platform does when `any-llm key generate` asks it to."""
-    code = f"""
-from apps.organizations.models import Organization
-from apps.projects.models import Project
-from apps.vault.rotation import set_key_from_cli
-from tenancy import tenant_scope
-with tenant_scope(Organization.objects.get(id="{organization_id}")):
-    project = Project.objects.get(id="{project_id}")
-    set_key_from_cli(project=project, public_key=bytes.fromhex("{public_key.hex()}"), actor=None)
-"""
-    ground.manage("shell", "--no-imports", "--command", code)
+    ground.control.ask(
+        "set_key_from_cli", organization_id=organization_id, project_id=project_id, public_key=public_key.hex()
+    )

@@ -1,7 +1,6 @@
-"""An organization as it looks after a year, to be looked at: long names, many keys, people in every state. Printed as
-JSON; run in a process of its own with the ground's settings."""
+"""An organization as it looks after a year, to be looked at: long names, many keys, people in every state. For
+tests/e2e/control.py, which has the ground's settings."""
 
-import json
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
@@ -38,13 +37,8 @@ STAFF = [
 ]
 
 
-def main(number: int) -> None:
-    """`number` of them; each is a line."""
-    for _ in range(number):
-        print(json.dumps(_make()))
-
-
-def _make() -> dict[str, Any]:
+def make() -> dict[str, Any]:
+    """Ids of organizations and projects, and the people."""
     word = secrets.token_hex(3)
     owner = _somebody(f"ada.{word}", "Ada Lovelace")
     organization = create_organization(name="Analytical Engines & Daughters International", owner=owner[1].user)

@@ -2,7 +2,6 @@
 
 import base64
 import http.client
-import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -31,7 +30,7 @@ class Victim:
 @pytest.fixture(scope="module")
 def victims(ground: Ground) -> tuple[Victim, Victim]:
     """One of whom everything is stored as it should be, and one of whom nothing is."""
-    victim, careless = (Victim(**made) for made in json.loads(ground.stack.run("tests.e2e.prepare", 1)))
+    victim, careless = (Victim(**made) for made in ground.control.ask("victims"))
     return victim, careless
 
 
