@@ -406,8 +406,7 @@ def _towards(verdict: Verdict, standing: Standing) -> Adjustment | None:
     """What makes a stored event count as the verdict says; None where it does."""
     was_duplicate = standing.price.status == PriceStatus.DUPLICATE
     if verdict.rule is not None:
-        if was_duplicate:
-            return None
+        # Of a duplicate, too: the row that counted for it may count no more.
         return adjust(
             standing,
             price=duplicate_price(verdict.rule),

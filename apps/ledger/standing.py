@@ -159,7 +159,8 @@ def adjust(
         for meter in METER_COLUMNS
         if (delta := meters.get(meter, 0) - standing.meters.get(meter, 0))
     }
-    if not cost and not deltas and before.status == price.status and before.reason == price.reason:
+    is_same = (before.status, before.reason, standing.same_call_as) == (price.status, price.reason, same_call_as)
+    if is_same and not cost and not deltas:
         return None
     return Adjustment(
         event_id=standing.event.id,
