@@ -39,6 +39,7 @@ from tenancy.roles import as_owner
 from tests.cast import Workspace
 from tests.ledger import facts
 from tests.ledger.facts import MAY
+from tests.ledger.killing import KilledError, killed_after
 
 ALL = 1_000
 
@@ -309,31 +310,13 @@ class TestRun:
         assert facts.standing(left).price.cost == Decimal("0.000336")
 
 
-class KilledError(Exception):
-    """Stands for the process's end: what is not committed has not happened."""
-
-
-class DiesAt:
-    """Lets so many statements through, and what ends a transaction: inside the test's own these are statements too."""
-
-    def __init__(self, count: int) -> None:
-        self.left = count
-
-    def __call__(self, execute: Any, sql: str, *arguments: Any) -> Any:
-        if not sql.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
-            if not self.left:
-                raise KilledError
-            self.left -= 1
-        return execute(sql, *arguments)
-
-
 def killed_at_every_statement(repricing: Repricing) -> tuple[bool, int]:
     """One batch, begun again and again and killed a statement later each time, until it is through: whether there is
     more to do, and how often it was killed."""
     kills = 0
     while True:
         try:
-            with connection.execute_wrapper(DiesAt(kills)):
+            with killed_after(kills):
                 return run(repricing.pk, batches=1), kills
         except KilledError:
             kills += 1
