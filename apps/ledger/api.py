@@ -31,7 +31,7 @@ MOST_EVENTS = 1_000
 
 _REFUSED = {
     Outcome.FOREIGN_PROVIDER_KEY: ForeignProviderKeyError().detail,
-    Outcome.OUT_OF_BOUNDS: "The event has a number, or comes to a cost, that is too large to be stored.",
+    Outcome.OUT_OF_BOUNDS: "The event has a number that is too large to be stored.",
 }
 
 
@@ -130,7 +130,7 @@ def _store(reporter: Reporter, decoded: Decoded) -> None:
     except (DataError, IntegrityError):
         # Read once more, because storing has changed the calls.
         for _ in store_spans(reporter, *_read(decoded)):
-            decoded.reject("A span has a number, or comes to a cost, that is too large to be stored.")
+            decoded.reject("A span has a number that is too large to be stored.")
 
 
 def _read(decoded: Decoded) -> tuple[list[Call], list[SpanParent]]:

@@ -462,6 +462,25 @@ def test_the_outer_call_counts_with_what_the_inner_one_knows(exporter: Exporter,
     assert outer.event.cost == Decimal("0.0054")
 
 
+def test_a_duplicate_names_the_row_that_counts_whatever_counted_before(exporter: Exporter) -> None:
+    outer = chat(scope="langchain")
+    middle = chat().below(outer)
+    inner = chat(scope="httpx").below(middle)
+    for each in (inner, middle, outer):
+        exporter.send(each)
+    found = exporter.standings()
+    assert {one: row.same_call_as for one, row in found.items()} == {
+        outer.event_id: None,
+        middle.event_id: outer.event_id,
+        inner.event_id: outer.event_id,
+    }
+    # The inner one was the middle one's at first, which stays in its history.
+    assert found[inner.event_id].revision == 2
+    assert exporter.cost() == Decimal("0.00024")
+    exporter.send(inner, middle, outer)
+    assert exporter.standings() == found
+
+
 def test_the_same_response_of_two_traces_is_one_call(exporter: Exporter) -> None:
     response = {"gen_ai.response.id": "chatcmpl-7"}
     split = {"gen_ai.usage.cache_read.input_tokens": 1_000}
