@@ -10,6 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 
 from apps.analytics import names
+from apps.analytics.selectors import Dimension
 from apps.ledger.calls import Ending
 from apps.ledger.selectors import NO_KEY, EventFilter
 from apps.organizations.access import MemberRequest
@@ -172,6 +173,51 @@ class CallsForm(forms.Form):
     def midnight(self, day: date) -> datetime:
         """When the day begins."""
         return datetime.combine(day, time(), self.zone)
+
+
+class DashboardForm(CallsForm):
+    """What a page of sums is about, and how it shows it: by which dimension, of which measure, against what."""
+
+    FIRST: ClassVar[tuple[str, ...]] = ("project", "period", "compare")
+
+    compare = forms.ChoiceField(
+        required=False, label="Compare with", choices=[("", "The period before"), ("no", "Nothing")]
+    )
+    by = forms.ChoiceField(
+        required=False,
+        choices=[("project", "Project"), ("provider", "Provider"), ("model", "Model"), ("client", "Client")],
+    )
+    of = forms.ChoiceField(required=False, choices=[("cost", "Cost"), ("tokens", "Tokens"), ("calls", "Calls")])
+
+    @property
+    def compares(self) -> bool:
+        return bool(self.cleaned_data["compare"] != "no")
+
+    @property
+    def dimension(self) -> Dimension:
+        """By project, and by model where there is only one project."""
+        chosen = self.cleaned_data["by"]
+        return Dimension(chosen or ("model" if self.cleaned_data["project"] or len(self.projects) < 2 else "project"))
+
+    @property
+    def measure(self) -> str:
+        return self.cleaned_data["of"] or "cost"
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """The fields that leave calls out, as they stand in an address; the ledger's form has them, too."""
+        return self._given(self.narrowing)
+
+    @property
+    def asked_period(self) -> dict[str, str]:
+        return self._given(("period", "from", "to"))
+
+    @property
+    def asked_view(self) -> dict[str, str]:
+        return self._given(("compare", "by", "of"))
+
+    def _given(self, names: tuple[str, ...]) -> dict[str, str]:
+        return {name: str(self.data[name]) for name in names if self.data.get(name)}
 
 
 def _named(value: str) -> str | None:

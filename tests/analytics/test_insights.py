@@ -43,7 +43,7 @@ def test_another_price_is_price(before: dict[str, Spent], factor: int) -> None:
     after = {name: Spent(one.cost * factor, one.tokens) for name, one in priced.items()}
     if priced:
         why = decompose(priced, after)
-        assert (why.volume, why.mix, why.price) == (0, 0, why.change)
+        assert (why.volume, why.mix, why.price) == (Decimal(0), Decimal(0), why.change)
 
 
 def test_reasons_by_hand() -> None:
