@@ -30,12 +30,6 @@ def delta(before: Decimal | float | None, after: Decimal | float | None) -> str:
     return f"{MINUS if change < 0 else '+'}{text}%"
 
 
-@register.simple_tag
-def part(amount: Decimal | float, whole: Decimal | float) -> float:
-    """A share of 1, for the length of a bar."""
-    return float(abs(amount)) / float(abs(whole)) if whole else 0.0
-
-
 @register.filter
 def rate(value: float | None) -> str:
     """Tokens a second: 54.2/s."""
