@@ -53,6 +53,8 @@ class Row:
     cells: Sequence[Cell]
     total: Decimal | int | None = None
     before: Decimal | int | None = None
+    # Calls that the total leaves out.
+    unpriced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,10 @@ class Chart:
     series: Sequence[Series]
     rows: Sequence[Row]
     has_before: bool = False
+
+    @property
+    def has_unpriced(self) -> bool:
+        return any(row.unpriced for row in self.rows)
 
     @property
     def is_money(self) -> bool:
@@ -126,7 +132,9 @@ def _stacked(
 ) -> Chart:
     values: dict[datetime, dict[Any, Decimal | int]] = {start: {} for start in starts}
     whole: dict[Any, Decimal | int] = {}
+    unpriced = dict.fromkeys(starts, 0)
     for row in rows:
+        unpriced[_moment(row)] += row.totals.unpriced if unit.isupper() else 0
         [value] = row.key
         if part := amount(row.totals, unit):
             values[_moment(row)][value] = part
@@ -160,7 +168,7 @@ def _stacked(
             cells.append(Cell(sum(own.get(value, 0) for value in others) or None))
         query = calls.rows_query(start=start) if own else ""
         label = label_of_stretch(start, calls.period.granularity, with_day=several_days)
-        made.append(Row(label, query, cells, sum(own.values()), earlier.get(moment)))
+        made.append(Row(label, query, cells, sum(own.values()), earlier.get(moment), unpriced[moment]))
     return Chart(unit, series, made, bool(earlier))
 
 
@@ -184,5 +192,6 @@ def lines(calls: Calls, measure: str) -> Chart:
         label = label_of_stretch(start, granularity, with_day=calls.period.days > 1)
         query = calls.rows_query(start=start) if each.count else ""
         rows.append(Row(label, query, [Cell(value) for value in quantiles(measure, each)]))
-    names = ("Half of the calls", "95%", "99%")
+    side = "reach" if MEASURES[measure][1] == "rate" else "below"
+    names = (f"Half {side}", f"95% {side}", f"99% {side}")
     return Chart(measure, [Series(name, place) for place, name in enumerate(names, start=1)], rows)

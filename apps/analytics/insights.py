@@ -120,25 +120,23 @@ def decompose(before: Mapping[Group, Spent], after: Mapping[Group, Spent]) -> Wh
         price  = Σ q1 · (p1 - p0)               each model's tokens, at what its own cost more per token
         mix    = Q1 · (Σ (q1 / Q1) · p0 - C0 / Q0)    other models, at the old prices; a new one at its own
 
-    They add up to C1 - C0. What calls without any token cost is part of `price`. Volume and price are rounded to 12
-    places, as costs are, and the mix is what remains. Where there were no tokens before, all is volume.
+    They add up to C1 - C0. Groups without any token have no p: they are in none of these sums, and what their cost
+    changed is part of `price`. Volume and price are rounded to 12 places, as costs are, and the mix is what remains.
+    Where there were no tokens before, all is volume.
     """
     change = _cost(after) - _cost(before)
     tokens_before, tokens_after = _tokens(before), _tokens(after)
     if not tokens_before:
         return Why(change, change, Decimal(0), Decimal(0))
-    volume = Fraction(tokens_after - tokens_before) * Fraction(_cost(before)) / tokens_before
+    prices = {group: Fraction(one.cost) / one.tokens for group, one in before.items() if one.tokens}
+    average = Fraction(_cost({group: before[group] for group in prices})) / tokens_before
+    volume = (tokens_after - tokens_before) * average
     price = Fraction(0)
-    for group in before.keys() | after.keys():
-        was, now = before.get(group), after.get(group)
-        # Of what had or has no tokens there is no price per token to compare.
-        old = Fraction(was.cost) / was.tokens if was is not None and was.tokens else None
-        if now is None:
-            continue
-        if old is not None:
-            price += Fraction(now.cost) - now.tokens * old
-        elif not now.tokens:
-            price += Fraction(now.cost) - (Fraction(was.cost) if was is not None else 0)
+    for sign, groups in ((-1, before), (1, after)):
+        price += sign * Fraction(_cost({group: one for group, one in groups.items() if not one.tokens}))
+    for group, now in after.items():
+        if now.tokens and group in prices:
+            price += Fraction(now.cost) - now.tokens * prices[group]
     exact_volume, exact_price = _rounded(volume), _rounded(price)
     return Why(change, exact_volume, change - exact_volume - exact_price, exact_price)
 

@@ -93,6 +93,8 @@ def overview(calls: Calls, *, by: Dimension, measure: str) -> Overview:
     before = None
     if calls.before:
         before = _figures(calls.before_grouped(Dimension.STATUS), calls.before_distribution("durations"))
+        # What came from nothing has not changed by any share.
+        before = before if before.totals.calls else None
     today, month, forecasts = _month(calls)
     return Overview(
         now=now,
@@ -102,7 +104,7 @@ def overview(calls: Calls, *, by: Dimension, measure: str) -> Overview:
         forecasts=forecasts,
         charts=stacked(calls, by, measure),
         tops=[_top(calls, dimension, title, now.totals) for dimension, title in TOPS.items()],
-        reasons=_reasons(calls) if before is not None and before.totals.calls and now.totals.calls else [],
+        reasons=_reasons(calls) if before is not None and now.totals.calls else [],
         links={
             "calls": calls.rows_query(),
             "errors": calls.rows_query({"ending": Ending.ERROR.value}),

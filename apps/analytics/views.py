@@ -54,6 +54,7 @@ def _page(request: MemberRequest, page: str, ask: Callable[[Calls], Any]) -> Htt
             context["as_of"] = as_of()
         context |= {
             "calls": calls,
+            "rows_query": calls.rows_query(),
             "days": form.days,
             "kept": {name: value for name, value in form.asked_view.items() if name != "compare"},
             "has_any": bool(projects_with_events()),

@@ -65,6 +65,8 @@ def test_calls_without_tokens_are_part_of_the_price() -> None:
     before = {"m": Spent(Decimal(10), 100), "images": Spent(Decimal(2), 0)}
     after = {"m": Spent(Decimal(10), 100), "images": Spent(Decimal(5), 0)}
     assert decompose(before, after) == Why(Decimal(3), Decimal(0), Decimal(0), Decimal(3))
+    gone = {"m": Spent(Decimal(20), 200)}
+    assert decompose(before, gone) == Why(Decimal(8), Decimal(10), Decimal(0), Decimal(-2))
 
 
 def of_days(value: dict[int, int], back: int) -> dict[date, Decimal]:

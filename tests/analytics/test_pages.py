@@ -42,7 +42,9 @@ def other(acme: Workspace) -> Project:
         other = create_project(name="Search")
         key = acme.add_provider_key("openai", "sk-1")
         add_calls([acme.project, other], until=now, days=45, scale=0.12)
-        rows = [add_event(acme.project, at=now - timedelta(hours=n), provider_key_id=key.id) for n in range(1, 9)]
+        yesterday = (now - timedelta(days=1)).replace(hour=9, minute=40)
+        hours = [yesterday + timedelta(hours=number) for number in range(8)]
+        rows = [add_event(acme.project, at=at, provider_key_id=key.id) for at in hours]
         facts.reprice(rows[0], "0.123456789012")
         facts.make_duplicate(rows[1], rows[2].event_id)
         facts.detail(rows[3], input=7_777)
@@ -73,7 +75,9 @@ def ledger(browser: Browser, acme: Workspace, query: str) -> Totals:
     return found
 
 
-@pytest.mark.parametrize("query", ["", "period=7", "period=today", "period=month", "period=all", "period=90&of=tokens"])
+@pytest.mark.parametrize(
+    "query", ["", "period=7", "period=yesterday", "period=today", "period=month", "period=all", "period=90&of=tokens"]
+)
 def test_totals_are_the_ledgers(acme: Workspace, other: Project, browser: Browser, query: str) -> None:
     answer = browser.get(acme.url(f"usage/?{query}"))
     page = shown(answer)
@@ -93,7 +97,7 @@ def test_totals_are_the_ledgers(acme: Workspace, other: Project, browser: Browse
 
 
 @pytest.mark.parametrize(
-    "query", ["period=30&by=model", "period=today&by=client", "from=2020-01-01&by=provider&of=calls"]
+    "query", ["period=30&by=model", "period=yesterday&by=client", "from=2020-01-01&by=provider&of=calls"]
 )
 def test_every_point_leads_to_its_rows(acme: Workspace, other: Project, browser: Browser, query: str) -> None:
     page = shown(browser.get(acme.url(f"usage/?{query}")))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from apps.analytics.charts import COLOURS
+from apps.analytics import charts
 from config.env import ROOT
 
 TOKENS = (ROOT / "frontend" / "styles" / "tokens.css").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ TEXT += [
 ]
 EDGES = [("edge", surface) for surface in SURFACES]
 # Parts of a chart are edges, too.
-EDGES += [(f"series-{number}", "raised") for number in range(1, COLOURS + 1)]
+EDGES += [(f"series-{number}", "raised") for number in range(1, charts.COLOURS + 1)]
 
 
 def luminance(colour: str) -> float:

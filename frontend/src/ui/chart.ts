@@ -40,8 +40,8 @@ interface Table {
   labels: string[];
   hrefs: (string | undefined)[];
   series: Series[];
-  /** What each row comes to, "" where the table does not say. */
-  together: string[];
+  /** Below each tooltip: what the row comes to, and what that leaves out. */
+  notes: string[][];
 }
 
 function readPoint(cell: HTMLTableCellElement | undefined): Point {
@@ -57,31 +57,39 @@ function readTable(table: HTMLTableElement): Table {
   const rows = [...(table.tBodies[0]?.rows ?? [])];
   const headers = [...(table.tHead?.rows[0]?.cells ?? [])];
   const series: Series[] = [];
-  let together = -1;
+  const notes = rows.map((): string[] => []);
   headers.forEach((header, column) => {
-    const isBefore = header.dataset["before"] !== undefined;
+    const [label, isBefore] = [header.textContent?.trim() ?? "", header.dataset["before"] !== undefined];
     if (header.dataset["series"] !== undefined || isBefore) {
-      series.push({ label: header.innerText.trim(), isBefore, points: rows.map((row) => readPoint(row.cells[column])) });
-    } else if (column > 0) together = column;
+      series.push({ label, isBefore, points: rows.map((row) => readPoint(row.cells[column])) });
+    } else if (column > 0) {
+      rows.forEach((row, index) => {
+        const text = row.cells[column]?.textContent?.trim() ?? "—";
+        if (text !== "—") notes[index]?.push(`${label}: ${text}`);
+      });
+    }
   });
   return {
     labels: rows.map((row) => row.cells[0]?.textContent?.trim() ?? ""),
     hrefs: rows.map((row) => row.cells[0]?.querySelector("a")?.href),
     series,
-    together: rows.map((row) => row.cells[together]?.textContent?.trim() ?? ""),
+    notes,
   };
 }
 
 /** How a number of the scale is written, short: the exact one is in the tooltip. */
 function scaleText(unit: string): (value: number) => string {
-  const compact: Intl.NumberFormatOptions = { notation: "compact", maximumFractionDigits: 2 };
   if (unit === "durations" || unit === "first_tokens") {
     return (value) => (value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toLocaleString("en")} s`);
   }
   if (unit === "throughputs") return (value) => `${value.toLocaleString("en")}/s`;
   const isCurrency = /^[A-Z]{3}$/.test(unit);
-  const format = new Intl.NumberFormat("en", isCurrency ? { ...compact, style: "currency", currency: unit } : compact);
-  return (value) => (isCurrency && value !== 0 && Math.abs(value) < 0.01 ? `${value.toPrecision(2)} ${unit}` : format.format(value));
+  return (value) => {
+    const short = { notation: Math.abs(value) < 10_000 ? "standard" : "compact", maximumSignificantDigits: 3 } as const;
+    if (!isCurrency) return value.toLocaleString("en", short);
+    const digits = value === 0 || Math.abs(value) >= 10_000 || Math.abs(value) < 0.01 ? short : { minimumFractionDigits: Math.abs(value) < 100 ? 2 : 0 };
+    return value.toLocaleString("en", { ...digits, style: "currency", currency: unit });
+  };
 }
 
 /** Tab-separated, as spreadsheets take it. */
@@ -130,6 +138,7 @@ export function connectChart(figure: HTMLElement): void {
       x: {
         stacked: isBars,
         grid: { display: false },
+        border: { display: true },
         ticks: {
           maxRotation: 0,
           autoSkipPadding: 20,
@@ -140,6 +149,7 @@ export function connectChart(figure: HTMLElement): void {
       y: {
         stacked: isBars,
         beginAtZero: true,
+        grid: { display: true },
         border: { display: false },
         ticks: { maxTicksLimit: 6, callback: (value) => scaleText(figure.dataset["unit"] ?? "")(Number(value)) },
       },
@@ -151,7 +161,7 @@ export function connectChart(figure: HTMLElement): void {
         itemSort: (one, other) => (isBars ? one.datasetIndex - other.datasetIndex : 0),
         callbacks: {
           label: (item) => ` ${item.dataset.label}: ${read.series[item.datasetIndex]?.points[item.dataIndex]?.text}`,
-          footer: ([item]) => (item && read.together[item.dataIndex] ? `Together: ${read.together[item.dataIndex]}` : ""),
+          footer: ([item]) => (item && read.notes[item.dataIndex]) ?? [],
         },
         boxPadding: 4,
         cornerRadius: 7,
@@ -177,51 +187,62 @@ export function connectChart(figure: HTMLElement): void {
     return own ?? (near && read.hrefs[near.index]);
   };
 
-  const chart = new Chart<"bar" | "line", (number | null)[]>(canvas, { type: isBars ? "bar" : "line", data: { labels: read.labels, datasets }, options });
-
   const paint = (): void => {
     const { color, borderTopColor: line, backgroundColor: surface, fontFamily } = getComputedStyle(frame);
     const ink = getComputedStyle(figure).color;
-    chart.data.datasets.forEach((dataset, index) => {
+    datasets.forEach((dataset, index) => {
       const own = getComputedStyle(keys[index] ?? frame).backgroundColor;
-      if (isBars && !read.series[index]?.isBefore) {
-        dataset.backgroundColor = own;
-        // Parts of a bar are told apart by more than their colours.
-        Object.assign(dataset, { borderColor: surface, borderWidth: { top: 1 }, borderSkipped: false });
-      } else Object.assign(dataset, { borderColor: own, backgroundColor: own, pointBackgroundColor: own });
+      if (dataset.type === "line") Object.assign(dataset, { borderColor: own, backgroundColor: own });
+      // Parts of a bar are told apart by more than their colours.
+      else Object.assign(dataset, { backgroundColor: own, borderColor: surface, borderWidth: { top: 1 }, borderSkipped: false });
     });
     const font = { family: fontFamily, size: 12 };
-    for (const scale of Object.values(chart.options.scales ?? {})) {
-      if (scale?.ticks) Object.assign(scale.ticks, { color, font });
-      if (scale?.grid) scale.grid.color = line;
+    for (const scale of [options.scales?.["x"], options.scales?.["y"]]) {
+      Object.assign(scale?.ticks ?? {}, { color, font });
+      Object.assign(scale?.grid ?? {}, { color: line });
       Object.assign(scale?.border ?? {}, { color: line });
     }
-    Object.assign(chart.options.plugins?.tooltip ?? {}, {
-      backgroundColor: surface, borderColor: line, borderWidth: 1, titleColor: ink, bodyColor: ink, footerColor: ink, titleFont: { ...font, weight: 600 }, bodyFont: font, footerFont: { ...font, weight: 600 },
+    Object.assign(options.plugins?.tooltip ?? {}, {
+      backgroundColor: surface,
+      borderColor: line,
+      borderWidth: 1,
+      titleColor: ink,
+      bodyColor: ink,
+      footerColor: ink,
+      titleFont: { ...font, weight: 600 },
+      bodyFont: font,
+      footerFont: { ...font, weight: 600 },
     });
-    chart.update("none");
   };
   paint();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
-  new MutationObserver(paint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  const chart = new Chart<"bar" | "line", (number | null)[]>(canvas, { type: isBars ? "bar" : "line", data: { labels: read.labels, datasets }, options });
 
-  const show = (isTable: boolean): void => {
+  const repaint = (): void => {
+    paint();
+    chart.options = options;
+    chart.update("none");
+  };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  new MutationObserver(repaint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+
+  let isTable = false;
+  const toggle = element("button", { type: "button", class: "button button-quiet button-small" });
+  const show = (): void => {
+    toggle.textContent = isTable ? "Show as chart" : "Show as table";
     holder.classList.toggle("chart-table-unseen", !isTable);
     frame.hidden = isTable;
-    toggle.setAttribute("aria-pressed", String(isTable));
     // A link that nobody sees must not take the focus; screen readers reach it in the table.
     for (const link of holder.querySelectorAll("a")) {
       if (isTable) link.removeAttribute("tabindex");
       else link.tabIndex = -1;
     }
   };
-  const toggle = element(
-    "button",
-    { type: "button", class: "button button-quiet button-small", on: { click: () => show(toggle.getAttribute("aria-pressed") !== "true") } },
-    "Show as table",
-  );
+  toggle.addEventListener("click", () => {
+    isTable = !isTable;
+    show();
+  });
   const copy = element("button", { type: "button", class: "button button-quiet button-small", hidden: true }, "Copy the table");
   connectCopy(copy, () => copied(table));
   figure.append(element("div", { class: "chart-tools" }, toggle, copy));
-  show(false);
+  show();
 }
