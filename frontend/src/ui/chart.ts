@@ -120,7 +120,7 @@ export function connectChart(figure: HTMLElement): void {
       label: series.label,
       data,
       order: 0,
-      borderWidth: series.isBefore ? 1.5 : 2,
+      borderWidth: 2,
       borderDash: series.isBefore ? [3, 4] : [],
       pointRadius: read.labels.length === 1 || !series.isBefore && read.labels.length < 16 ? 3 : 0,
       pointHoverRadius: 4,
@@ -129,6 +129,11 @@ export function connectChart(figure: HTMLElement): void {
       tension: 0,
     };
   });
+
+  // A line over bars has a rim of the surface, in whatever colours it crosses.
+  const before = datasets.find((_, index) => read.series[index]?.isBefore);
+  const rim = before && { ...before, borderDash: [], borderWidth: 5, pointHoverRadius: 0, order: 0.5 };
+  if (rim) datasets.push(rim);
 
   const options: ChartOptions<"bar" | "line"> = {
     animation: false,
@@ -191,7 +196,7 @@ export function connectChart(figure: HTMLElement): void {
     const { color, borderTopColor: line, backgroundColor: surface, fontFamily } = getComputedStyle(frame);
     const ink = getComputedStyle(figure).color;
     datasets.forEach((dataset, index) => {
-      const own = getComputedStyle(keys[index] ?? frame).backgroundColor;
+      const own = dataset === rim ? surface : getComputedStyle(keys[index] ?? frame).backgroundColor;
       if (dataset.type === "line") Object.assign(dataset, { borderColor: own, backgroundColor: own });
       // Parts of a bar are told apart by more than their colours.
       else Object.assign(dataset, { backgroundColor: own, borderColor: surface, borderWidth: { top: 1 }, borderSkipped: false });
