@@ -17,7 +17,17 @@ from apps.analytics.filters import NO_KEY_CHOICE, NOTHING, PERIODS, DashboardFor
 from apps.analytics.insights import Spent
 from apps.analytics.names import Suggestions, provider_key_label
 from apps.analytics.periods import DAY, Period, Stretch, bucket, following
-from apps.analytics.selectors import Dimension, Granularity, Key, Question, Sums, distributions, spent, summed
+from apps.analytics.selectors import (
+    Dimension,
+    Granularity,
+    Key,
+    Question,
+    Sums,
+    distributions,
+    spent,
+    summed,
+    summed_days_of,
+)
 from apps.ledger.selectors import EventFilter, Totals
 from apps.vault.models import ProviderKey
 from apps.vault.providers import label_of
@@ -57,6 +67,7 @@ class Calls:
     def __init__(self, form: DashboardForm, known: Suggestions, now: datetime) -> None:
         self.form, self.known, self.now = form, known, now
         self.wanted, self.zone = form.wanted(), form.zone
+        self._days_of = summed_days_of()
         first, last = form.days
         self.is_bounded = first is not None
         if first is None:
@@ -67,26 +78,32 @@ class Calls:
 
     def _first_day(self) -> date | None:
         """Of all time, the first with calls; by months, which are few."""
-        months = summed(Question(self.wanted, self.zone, Granularity.MONTH))
+        months = summed(self.question(Granularity.MONTH))
         if not months or months[0].starts_at is None:
             return None
         end = following(months[0].starts_at.astimezone(self.zone), Granularity.MONTH)
-        days = summed(Question(msgspec.structs.replace(self.wanted, end=end), self.zone, Granularity.DAY))
+        days = summed(self.question(Granularity.DAY, of=msgspec.structs.replace(self.wanted, end=end)))
         return days[0].starts_at.astimezone(self.zone).date() if days and days[0].starts_at else None
 
+    def question(
+        self, granularity: Granularity | None = None, by: tuple[Dimension, ...] = (), *, of: EventFilter | None = None
+    ) -> Question:
+        """About the page's calls, or those `of` another filter."""
+        return Question(self.wanted if of is None else of, self.zone, granularity, by, self._days_of)
+
     def now_grouped(self, *by: Dimension) -> dict[Key, Totals]:
-        return {row.key: row.totals for row in summed(Question(self.wanted, self.zone, by=by))}
+        return {row.key: row.totals for row in summed(self.question(by=by))}
 
     def before_grouped(self, *by: Dimension) -> dict[Key, Totals]:
         found: dict[Key, list[Totals]] = {}
-        for row in self._of_before(lambda wanted: summed(Question(wanted, self.zone, by=by))):
+        for row in self._of_before(lambda wanted: summed(self.question(by=by, of=wanted))):
             found.setdefault(row.key, []).append(row.totals)
         return {key: together(parts) for key, parts in found.items()}
 
     def before_spent(self, *by: Dimension) -> dict[str, dict[Key, Spent]]:
         found: dict[str, dict[Key, Spent]] = {}
         for stretch in self.before:
-            for currency, groups in spent(Question(self._within(stretch), self.zone, by=by)).items():
+            for currency, groups in spent(self.question(by=by, of=self._within(stretch))).items():
                 into = found.setdefault(currency, {})
                 for key, more in groups.items():
                     old = into.get(key, Spent(Decimal(0), 0))
@@ -96,13 +113,13 @@ class Calls:
     def before_distribution(self, measure: str) -> Distribution:
         whole = Distribution({})
         for stretch in self.before:
-            for part in distributions(Question(self._within(stretch), self.zone), measure).values():
+            for part in distributions(self.question(of=self._within(stretch)), measure).values():
                 whole += part
         return whole
 
     def before_over_time(self) -> list[Sums]:
         granularity = self.period.granularity
-        return self._of_before(lambda wanted: summed(Question(wanted, self.zone, granularity)))
+        return self._of_before(lambda wanted: summed(self.question(granularity, of=wanted)))
 
     def _of_before(self, ask: Callable[[EventFilter], list[Sums]]) -> list[Sums]:
         return [row for stretch in self.before for row in ask(self._within(stretch))]

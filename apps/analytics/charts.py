@@ -12,7 +12,7 @@ from typing import Any
 from apps.analytics.asking import Calls, amount
 from apps.analytics.distributions import Distribution
 from apps.analytics.periods import DAY
-from apps.analytics.selectors import Dimension, Granularity, Question, Sums, distributions, summed
+from apps.analytics.selectors import Dimension, Granularity, Sums, distributions, summed
 
 # Series of a chart that have a colour of their own (--color-series-1 …); what others come to is one more.
 COLOURS = 8
@@ -109,7 +109,7 @@ def label_of_stretch(start: datetime, granularity: Granularity, *, with_day: boo
 def stacked(calls: Calls, dimension: Dimension, measure: str) -> list[Chart]:
     """Cost, calls or tokens over time, by a dimension: a chart for each currency, or one."""
     period, granularity = calls.period, calls.period.granularity
-    rows = summed(Question(calls.wanted, calls.zone, granularity, (dimension,)))
+    rows = summed(calls.question(granularity, (dimension,)))
     before = calls.before_over_time() if granularity in (Granularity.HOUR, Granularity.DAY) else []
     units = sorted({currency for row in rows for currency in row.totals.costs}) if measure == "cost" else [measure]
     # In UTC, where the hour that clocks repeat is two.
@@ -183,7 +183,7 @@ def lines(calls: Calls, measure: str) -> Chart:
     granularity = calls.period.granularity
     found = {
         start.astimezone(UTC): each
-        for (start, _), each in distributions(Question(calls.wanted, calls.zone, granularity), measure).items()
+        for (start, _), each in distributions(calls.question(granularity), measure).items()
         if start is not None
     }
     rows = []

@@ -7,7 +7,7 @@ import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from statistics import fmean, stdev
 from typing import TypeVar
@@ -20,6 +20,8 @@ LEVEL, LEAST = 28, 3
 WEEKDAYS_FROM = 14
 # Eight of ten values of a normal distribution lie within so many standard deviations of its mean.
 EIGHT_OF_TEN = 1.2816
+# More than any part of a cost can have: a few tokens before and very many now make long ones.
+DIGITS = 100
 
 Group = TypeVar("Group", bound=Hashable)
 
@@ -137,8 +139,9 @@ def decompose(before: Mapping[Group, Spent], after: Mapping[Group, Spent]) -> Wh
     for group, now in after.items():
         if now.tokens and group in prices:
             price += Fraction(now.cost) - now.tokens * prices[group]
-    exact_volume, exact_price = _rounded(volume), _rounded(price)
-    return Why(change, exact_volume, change - exact_volume - exact_price, exact_price)
+    with localcontext(prec=DIGITS):
+        exact_volume, exact_price = _rounded(volume), _rounded(price)
+        return Why(change, exact_volume, change - exact_volume - exact_price, exact_price)
 
 
 def relative(before: Decimal | float, after: Decimal | float) -> float | None:

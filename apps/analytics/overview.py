@@ -13,7 +13,7 @@ from apps.analytics.charts import Chart, stacked
 from apps.analytics.distributions import Distribution
 from apps.analytics.insights import HISTORY, Forecast, Spent, Why, decompose, forecast
 from apps.analytics.periods import DAY
-from apps.analytics.selectors import Dimension, Granularity, Key, Question, distributions, spent, summed
+from apps.analytics.selectors import Dimension, Granularity, Key, distributions, spent, summed
 from apps.ledger.calls import Ending
 from apps.ledger.selectors import Totals
 
@@ -88,7 +88,7 @@ TOPS = {
 
 def overview(calls: Calls, *, by: Dimension, measure: str) -> Overview:
     statuses = calls.now_grouped(Dimension.STATUS)
-    [whole] = distributions(Question(calls.wanted, calls.zone), "durations").values() or [Distribution({})]
+    [whole] = distributions(calls.question(), "durations").values() or [Distribution({})]
     now = _figures(statuses, whole)
     before = None
     if calls.before:
@@ -125,7 +125,7 @@ def _month(calls: Calls) -> tuple[Totals, Totals, dict[str, Forecast | None]]:
     today = calls.now.date()
     first = min(today.replace(day=1), today - timedelta(days=HISTORY))
     bounds = {"start": calls.period.begin(first), "end": calls.period.begin(today + DAY)}
-    rows = summed(Question(msgspec.structs.replace(calls.wanted, **bounds), calls.zone, Granularity.DAY))
+    rows = summed(calls.question(Granularity.DAY, of=msgspec.structs.replace(calls.wanted, **bounds)))
     days = {local(row, calls).date(): row.totals for row in rows}
     month = together(totals for day, totals in days.items() if day >= today.replace(day=1))
     forecasts = {
@@ -160,7 +160,7 @@ def _top(calls: Calls, dimension: Dimension, title: str, whole: Totals) -> Top:
 
 def _reasons(calls: Calls) -> list[Reason]:
     by = (Dimension.PROVIDER, Dimension.MODEL)
-    now, before = spent(Question(calls.wanted, calls.zone, by=by)), calls.before_spent(*by)
+    now, before = spent(calls.question(by=by)), calls.before_spent(*by)
     found = []
     for currency in sorted(now.keys() | before.keys()):
         after_groups, before_groups = now.get(currency, {}), before.get(currency, {})

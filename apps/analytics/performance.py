@@ -9,7 +9,7 @@ import msgspec
 from apps.analytics.asking import Calls
 from apps.analytics.charts import MEASURES, Chart, lines, quantiles
 from apps.analytics.distributions import Distribution
-from apps.analytics.selectors import Dimension, Key, Question, distributions, summed
+from apps.analytics.selectors import Dimension, Key, distributions, summed
 from apps.ledger.calls import Ending
 
 MOST_MODELS = 20
@@ -65,7 +65,7 @@ def performance(calls: Calls) -> Performance:
     by_model: dict[str, dict[Key, Distribution]] = {}
     charts = []
     for measure in MEASURES:
-        found = distributions(Question(calls.wanted, calls.zone, by=by), measure)
+        found = distributions(calls.question(by=by), measure)
         by_model[measure] = {key: each for (_, key), each in found.items()}
         charts.append(lines(calls, measure))
     ranked = sorted(numbers, key=lambda key: (-numbers[key][0], key))
@@ -107,9 +107,7 @@ def performance(calls: Calls) -> Performance:
 
 
 def _failures(calls: Calls, whole: int) -> list[Failure]:
-    found = summed(
-        Question(msgspec.structs.replace(calls.wanted, ending=Ending.ERROR), calls.zone, by=(Dimension.ERROR,))
-    )
+    found = summed(calls.question(by=(Dimension.ERROR,), of=msgspec.structs.replace(calls.wanted, ending=Ending.ERROR)))
     failures = []
     for row in sorted((row for row in found if row.totals.calls), key=lambda row: (-row.totals.calls, row.key)):
         named = calls.named(Dimension.ERROR, row.key[0])

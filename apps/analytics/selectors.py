@@ -79,19 +79,27 @@ class Sums:
 class Question:
     """Which calls, by what. `zone` is what days, weeks and months are of.
 
-    Of the filter everything that dimensions say can be used; times must be at quarters of an hour.
+    Of the filter everything that dimensions say can be used; times must be at quarters of an hour. `days_of` is the
+    time zone whose days are summed, for who asks much and has looked it up (summed_days_of).
     """
 
     filter: EventFilter
     zone: ZoneInfo
     granularity: Granularity | None = None
     by: tuple[Dimension, ...] = ()
+    days_of: str | None = None
 
 
 def as_of() -> datetime | None:
     """Everything that was committed before is in the sums; None where they were never made."""
     state = RollupState.objects.first()
     return None if state is None else state.as_of
+
+
+def summed_days_of() -> str:
+    """The time zone whose days there are sums of; "" where they were never made."""
+    state = RollupState.objects.first()
+    return "" if state is None else state.time_zone
 
 
 def summed(question: Question) -> list[Sums]:
@@ -237,7 +245,7 @@ def _grain(question: Question) -> Rollup.Grain:
     bounds = (moment for moment in (question.filter.start, question.filter.end) if moment is not None)
     if (
         question.granularity is not Granularity.HOUR
-        and RollupState.objects.filter(time_zone=question.zone.key).exists()
+        and question.zone.key == (summed_days_of() if question.days_of is None else question.days_of)
         and all(_is_midnight(moment, question.zone) for moment in bounds)
     ):
         return Rollup.Grain.DAY
