@@ -17,6 +17,14 @@ COLOURS = """(canvas) => {
     const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     return new Set(new Uint32Array(data.buffer)).size;
 }"""
+HAS_COLOUR = """(canvas, colour) => {
+    const wanted = colour.match(/\\d+/g).slice(0, 3).map(Number);
+    const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    for (let at = 0; at < data.length; at += 4) {
+        if (wanted.every((channel, place) => data[at + place] === channel) && data[at + 3] === 255) return true;
+    }
+    return false;
+}"""
 COLOUR_OF = """(label) => {
     const item = [...document.querySelectorAll(".chart-legend li")].find((each) => each.innerText.trim() === label);
     return getComputedStyle(item.querySelector(".chart-key")).backgroundColor;
@@ -76,6 +84,15 @@ def test_colours_stay_and_names_narrow(people: People, scenery: dict[str, Any]) 
     expect(page.locator(".chart-legend li").filter(has_text="claude-sonnet-4-5")).to_be_visible()
     assert page.evaluate(COLOUR_OF, "claude-sonnet-4-5") == before
     assert page.evaluate(COLOUR_OF, "gpt-5-2025-08-07") != before
+    # What is drawn follows the theme.
+    canvas = page.get_by_role("img", name=re.compile("as a chart"))
+    assert canvas.evaluate(HAS_COLOUR, before)
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(COLOUR_OF, "claude-sonnet-4-5")
+    assert dark != before
+    assert canvas.evaluate(HAS_COLOUR, dark)
+    assert not canvas.evaluate(HAS_COLOUR, before)
+    page.emulate_media(color_scheme="light")
     page.get_by_role("link", name="Performance").click()
     expect(page.get_by_label("Project", exact=True)).not_to_have_value("")
     expect(page.get_by_role("img", name=re.compile("Duration over time, as a chart"))).to_be_visible()

@@ -132,7 +132,7 @@ export function connectChart(figure: HTMLElement): void {
 
   // A line over bars has a rim of the surface, in whatever colours it crosses.
   const before = datasets.find((_, index) => read.series[index]?.isBefore);
-  const rim = before && { ...before, borderDash: [], borderWidth: 5, pointHoverRadius: 0, order: 0.5 };
+  const rim = before && { ...before, stack: "rim", borderDash: [], borderWidth: 5, pointHoverRadius: 0, order: 0.5 };
   if (rim) datasets.push(rim);
 
   const options: ChartOptions<"bar" | "line"> = {
@@ -225,7 +225,7 @@ export function connectChart(figure: HTMLElement): void {
   const repaint = (): void => {
     paint();
     chart.options = options;
-    chart.update("none");
+    chart.update();
   };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
   new MutationObserver(repaint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
