@@ -58,6 +58,9 @@ class Distribution:
             counts[bucket] = counts.get(bucket, 0) + number
         return cls(counts)
 
+    def __add__(self, other: "Distribution") -> "Distribution":
+        return Distribution.of((*self._counts.items(), *other._counts.items()))
+
     def quantile(self, share: float) -> float | None:
         """The value below which `share` (0 to 1) of the values lie, within ACCURACY of it; None of nothing."""
         rank, passed = share * (self.count - 1), 0

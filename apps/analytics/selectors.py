@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 
 from apps.analytics.distributions import Distribution, counted
+from apps.analytics.insights import Spent
 from apps.analytics.models import Rollup, RollupState
 from apps.ledger.models import METER_COLUMNS
-from apps.ledger.selectors import EventFilter, Totals
+from apps.ledger.selectors import NO_KEY, EventFilter, Totals
 from apps.pricing.meters import Meter
 
 QUARTER = timedelta(minutes=15)
@@ -57,7 +58,7 @@ _COLUMNS: Mapping[Dimension, str] = {
     Dimension.ERROR: "error_type",
 }
 # Of an EventFilter, what sums can be narrowed by. The others (a session, a user) only the ledger knows.
-_NARROWED = ("provider", "model", "client_name", "provider_key_id", "operation", "ending")
+_NARROWED = ("provider", "model", "client_name", "operation", "ending", "error_type")
 Key = tuple[Any, ...]
 
 
@@ -78,19 +79,27 @@ class Sums:
 class Question:
     """Which calls, by what. `zone` is what days, weeks and months are of.
 
-    Of the filter everything that dimensions say can be used; times must be at quarters of an hour.
+    Of the filter everything that dimensions say can be used; times must be at quarters of an hour. `days_of` is the
+    time zone whose days are summed, for who asks much and has looked it up (summed_days_of).
     """
 
     filter: EventFilter
     zone: ZoneInfo
     granularity: Granularity | None = None
     by: tuple[Dimension, ...] = ()
+    days_of: str | None = None
 
 
 def as_of() -> datetime | None:
     """Everything that was committed before is in the sums; None where they were never made."""
     state = RollupState.objects.first()
     return None if state is None else state.as_of
+
+
+def summed_days_of() -> str:
+    """The time zone whose days there are sums of; "" where they were never made."""
+    state = RollupState.objects.first()
+    return "" if state is None else state.time_zone
 
 
 def summed(question: Question) -> list[Sums]:
@@ -136,6 +145,23 @@ def distributions(question: Question, measure: str) -> dict[tuple[datetime | Non
     for row in rows:
         found.setdefault(row[:width], []).append(row[width:])
     return {(key[0], key[1:]): Distribution.of(pairs) for key, pairs in found.items()}
+
+
+def spent(question: Question) -> dict[str, dict[Key, Spent]]:
+    """By currency, what calls of each combination cost and how many priced tokens they had. Raises UnansweredError."""
+    source = _Source.of(question)
+    names = ", ".join(("currency", *(_COLUMNS[each] for each in question.by)))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {names}, sum(cost), sum(input_tokens + output_tokens - unpriced_tokens)::bigint"
+            f"  FROM analytics_rollup r WHERE {source.where} AND currency <> '' GROUP BY {names}",
+            source.values,
+        )
+        rows = cursor.fetchall()
+    found: dict[str, dict[Key, Spent]] = {}
+    for currency, *key, cost, tokens in rows:
+        found.setdefault(currency, {})[tuple(key)] = Spent(cost, tokens)
+    return found
 
 
 _SUMMED = ("events", "calls", "failed", "unpriced", "unpriced_tokens", "adjustments", "cost", "adjusted_cost")
@@ -185,7 +211,7 @@ class _Source:
     def of(cls, question: Question) -> "_Source":
         wanted, values = question.filter, dict[str, Any]()
         asked = {name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None}
-        if beyond := sorted(asked - {"project_ids", "start", "end", *_NARROWED}):
+        if beyond := sorted(asked - {"project_ids", "start", "end", "provider_key_id", *_NARROWED}):
             raise UnansweredError(f"There are no sums by {', '.join(beyond)}: ask the ledger for its rows.")
         conditions = ["r.grain = %(grain)s"]
         values["grain"] = _grain(question).value
@@ -198,6 +224,11 @@ class _Source:
                     raise UnansweredError("Times must be at full quarters of an hour, such as 10:00 or 10:15.")
                 conditions.append(f"r.starts_at {sign} %({name})s")
                 values[name] = moment
+        if wanted.provider_key_id == NO_KEY:
+            conditions.append("r.provider_key_id IS NULL")
+        elif wanted.provider_key_id is not None:
+            conditions.append("r.provider_key_id = %(key)s")
+            values["key"] = wanted.provider_key_id
         for name in _NARROWED:
             if (value := getattr(wanted, name)) is not None:
                 conditions.append(f"r.{name} = %({name})s")
@@ -214,7 +245,7 @@ def _grain(question: Question) -> Rollup.Grain:
     bounds = (moment for moment in (question.filter.start, question.filter.end) if moment is not None)
     if (
         question.granularity is not Granularity.HOUR
-        and RollupState.objects.filter(time_zone=question.zone.key).exists()
+        and question.zone.key == (summed_days_of() if question.days_of is None else question.days_of)
         and all(_is_midnight(moment, question.zone) for moment in bounds)
     ):
         return Rollup.Grain.DAY

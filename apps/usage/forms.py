@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 
+from apps.analytics.filters import FIRST_DAY, LAST_DAY
 from apps.directory.ingest_tokens import LONGEST_NAME
 from apps.pricing.feeds.base import Rate
 from apps.pricing.meters import Meter
 from apps.usage import words
-from apps.usage.filters import FIRST_DAY, LAST_DAY
 from apps.usage.services import LONGEST_RETENTION, SHORTEST_RETENTION
 
 _NAME = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}

@@ -3,7 +3,6 @@
 import uuid
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
@@ -11,6 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from apps.analytics import filters, names
+from apps.analytics.filters import zone_of
 from apps.ledger.exports import CONTENT_TYPE, csv_of
 from apps.ledger.models import UsageEvent
 from apps.ledger.selectors import BadCursorError, EventFilter, explain, page_of_events, totals
@@ -25,21 +26,8 @@ from apps.vault.selectors import people
 ROWS_ON_A_PAGE = 50
 
 
-def zone_of(request: MemberRequest) -> ZoneInfo:
-    """What days and months mean here."""
-    return ZoneInfo(request.organization.time_zone)
-
-
 def filter_form(request: MemberRequest, data: Any, **options: Any) -> FilterForm:
-    names = selectors.project_names(selectors.projects())
-    return FilterForm(
-        data,
-        zone=zone_of(request),
-        today=timezone.now().astimezone(zone_of(request)).date(),
-        projects=names,
-        keys=selectors.provider_keys(names),
-        **options,
-    )
+    return FilterForm(data, **filters.choices(request), **options)
 
 
 def may_manage(request: MemberRequest) -> bool:
@@ -54,9 +42,9 @@ def frame(request: MemberRequest, **context: Any) -> dict[str, Any]:
 @require_GET
 @organization_view(Ability.VIEW)
 def ledger(request: MemberRequest) -> HttpResponse:
-    """GET ledger/?project=&period=&from=&to=&status=&provider=&model=&client=&key=&session=&user=&cursor="""
+    """GET ledger/?project=&period=&from=&to=&status=&… — with the fields of FilterForm, and cursor."""
     form = filter_form(request, request.GET)
-    context = frame(request, form=form, known=selectors.suggestions(), zone=request.organization.time_zone)
+    context = frame(request, form=form, known=names.suggestions(), zone=request.organization.time_zone)
     with timezone.override(zone_of(request)):
         if not form.is_valid():
             return render(request, "usage/ledger.html", context, status=422)
@@ -74,8 +62,9 @@ def ledger(request: MemberRequest) -> HttpResponse:
             "totals": sums,
             "doubts": doubts,
             "days": form.days,
+            "hour": form.chosen_hour,
             "names": form.projects,
-            "projects": {project.id: project for project in selectors.projects()},
+            "projects": {project.id: project for project in names.projects()},
             "has_any": bool(page.rows) or bool(page_of_events(EventFilter(), limit=1).rows),
         }
         return render(request, "usage/ledger.html", context)
@@ -121,7 +110,7 @@ def event(request: MemberRequest, event_id: uuid.UUID) -> HttpResponse:
         measured=measured,
         unmeasured=unmeasured,
         line_sum=sum((line.amount for line in explanation.lines), Decimal(0)),
-        names=selectors.project_names(selectors.projects()),
+        names=names.project_names(names.projects()),
         people=people({change.adjustment.author_id for change in explanation.changes}),
         groups=facts(
             found,

@@ -12,13 +12,15 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from apps.analytics.filters import zone_of
+from apps.analytics.names import suggestions
 from apps.organizations.access import MemberRequest, organization_view
 from apps.organizations.roles import Ability
 from apps.pricing.dated import AgreementError, NoAgreementError
 from apps.pricing.terms import EVERY_MODEL
-from apps.usage import price_selectors, selectors, services
+from apps.usage import price_selectors, services
 from apps.usage.forms import DiscountForm, LookupForm, PriceForm
-from apps.usage.ledger_views import frame, zone_of
+from apps.usage.ledger_views import frame
 from apps.usage.price_selectors import Agreed
 from apps.vault.selectors import people
 
@@ -64,7 +66,7 @@ def listed(request: MemberRequest) -> HttpResponse:
     found = None
     if form.is_valid():
         found = price_selectors.look_up(request.organization.id, **form.cleaned_data)
-    context = {"form": form, "lookup": found, "known": selectors.suggestions()}
+    context = {"form": form, "lookup": found, "known": suggestions()}
     return render_prices(request, "usage/list.html", context, status=422 if form.errors else 200)
 
 
@@ -94,7 +96,7 @@ def price_add(request: MemberRequest) -> HttpResponse:
             return redirect("prices", request.organization.id)
     context = {
         "form": form,
-        "known": selectors.suggestions(),
+        "known": suggestions(),
         "crumbs": [(f"/o/{request.organization.id}/prices/", "Prices")],
     }
     return render_prices(request, "usage/price_add.html", context, status=422 if form.errors else 200)
@@ -126,7 +128,7 @@ def discount_add(request: MemberRequest) -> HttpResponse:
             return redirect("prices", request.organization.id)
     context = {
         "form": form,
-        "known": selectors.suggestions(),
+        "known": suggestions(),
         "crumbs": [(f"/o/{request.organization.id}/prices/", "Prices")],
     }
     return render_prices(request, "usage/discount_add.html", context, status=422 if form.errors else 200)

@@ -13,15 +13,18 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from apps.analytics.filters import NO_KEY_CHOICE, NOTHING, zone_of
+from apps.analytics.names import project_names, projects, suggestions
 from apps.ledger import repricing as engine
 from apps.ledger.models import Repricing
 from apps.ledger.repricing import LONGEST_REASON, Month, RepricingError
-from apps.ledger.selectors import EventFilter
+from apps.ledger.selectors import NO_KEY, EventFilter
 from apps.organizations.access import MemberRequest, organization_view
 from apps.organizations.roles import Ability
-from apps.usage import selectors, services
-from apps.usage.ledger_views import filter_form, zone_of
+from apps.usage import services
+from apps.usage.ledger_views import filter_form
 from apps.usage.price_views import render_prices
+from apps.vault.providers import label_of
 from apps.vault.selectors import people
 from web.api import json_response
 
@@ -108,7 +111,7 @@ def new(request: MemberRequest) -> HttpResponse:
         "reason": reason,
         "was_priced": "priced" in request.GET,
         "was_withdrawn": "withdrawn" in request.GET,
-        "known": selectors.suggestions(),
+        "known": suggestions(),
         "crumbs": [(f"/o/{request.organization.id}/prices/repricing/", "Re-pricing")],
     }
     refused = chosen.errors or reason.errors
@@ -120,7 +123,7 @@ def new(request: MemberRequest) -> HttpResponse:
 def repricing(request: MemberRequest, repricing_id: uuid.UUID) -> HttpResponse:
     """GET prices/repricing/<id>/ — what would change by project and month; then how far it is, and what it did."""
     found = _access(repricing_id)
-    total, names = _sum(found), selectors.project_names(selectors.projects())
+    total, names = _sum(found), project_names(projects())
     wanted = EventFilter.from_json(found.filter)
     again = _again(wanted, found, zone_of(request))
     context = {
@@ -184,21 +187,28 @@ def _access(repricing_id: uuid.UUID) -> Repricing:
 
 def _in_words(wanted: EventFilter, names: dict[uuid.UUID, str], zone: ZoneInfo) -> list[tuple[str, str]]:
     """What a filter asks for: (name, value)."""
-    projects = ", ".join(names.get(each, "a project that is gone") for each in wanted.project_ids or ())
+    of_projects = ", ".join(names.get(each, "a project that is gone") for each in wanted.project_ids or ())
+    key = "none was named" if wanted.provider_key_id == NO_KEY else str(wanted.provider_key_id or "")
     chosen = [
-        ("Projects", projects or "all"),
+        ("Projects", of_projects or "all"),
         ("From", f"{wanted.start.astimezone(zone):%-d %B %Y}" if wanted.start else ""),
         ("To", f"{_last_day(wanted, zone):%-d %B %Y}" if wanted.end else ""),
-        ("Provider", selectors.provider_label(wanted.provider) if wanted.provider else ""),
-        ("Model", wanted.model or ""),
-        ("Client", wanted.client_name or ""),
-        ("Provider key", str(wanted.provider_key_id or "")),
+        ("Provider", label_of(wanted.provider) if wanted.provider else _said(wanted.provider)),
+        ("Model", _said(wanted.model)),
+        ("Client", _said(wanted.client_name)),
+        ("Provider key", key),
+        ("Operation", _said(wanted.operation)),
         ("Status", str(wanted.status.label) if wanted.status else ""),
         ("Ended", wanted.ending.value if wanted.ending else ""),
+        ("Error", _said(wanted.error_type)),
         ("Session", wanted.session or ""),
         ("User", wanted.user_label or ""),
     ]
     return [(name, value) for name, value in chosen if value]
+
+
+def _said(name: str | None) -> str:
+    return "none was named" if name == "" else name or ""
 
 
 def _last_day(wanted: EventFilter, zone: ZoneInfo) -> Any:
@@ -214,13 +224,21 @@ def _again(wanted: EventFilter, repricing: Repricing, zone: ZoneInfo) -> dict[st
         "period": "custom" if has_days else "all",
         "from": f"{wanted.start.astimezone(zone):%Y-%m-%d}" if wanted.start else "",
         "to": f"{_last_day(wanted, zone)}" if wanted.end else "",
-        "status": wanted.status.value if wanted.status else wanted.ending.value if wanted.ending else "",
-        "provider": wanted.provider or "",
-        "model": wanted.model or "",
-        "client": wanted.client_name or "",
-        "key": str(wanted.provider_key_id or ""),
+        "status": wanted.status.value if wanted.status else "",
+        "provider": _field(wanted.provider),
+        "model": _field(wanted.model),
+        "client": _field(wanted.client_name),
+        "key": NO_KEY_CHOICE if wanted.provider_key_id == NO_KEY else str(wanted.provider_key_id or ""),
+        "operation": _field(wanted.operation),
+        "ending": wanted.ending.value if wanted.ending else "",
+        "error": _field(wanted.error_type),
         "session": wanted.session or "",
         "user": wanted.user_label or "",
         "reason": repricing.reason,
     }
     return {name: value for name, value in fields.items() if value}
+
+
+def _field(name: str | None) -> str:
+    """As the form has it."""
+    return NOTHING if name == "" else name or ""

@@ -1,86 +1,17 @@
-"""What the usage pages show beside the ledger's own rows: names, and what there is to choose from. Callers are in the
-organization's scope."""
+"""What the usage pages show beside the ledger's own rows. Callers are in the organization's scope."""
 
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import connection
-
+from apps.analytics.names import provider_key_label
 from apps.directory.models import IngestToken
 from apps.ledger.completeness import Completeness, Fetch, completeness, silent
 from apps.ledger.models import UsageEvent
 from apps.ledger.selectors import EventFilter
-from apps.ledger.selectors.filters import projects_with_events
-from apps.projects.models import Client, Project
-from apps.projects.services import label
+from apps.projects.models import Client
 from apps.vault.models import ProviderKey
-from apps.vault.providers import BY_NAME
-
-# Of each project, among how many of its latest calls names are looked for: a bound on the cost, not a promise.
-RECENT = 1_000
-MOST_SUGGESTIONS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestions:
-    """What can be typed into a filter: names that recent calls have."""
-
-    providers: list[str]
-    models: list[str]
-    clients: list[str]
-
-
-def suggestions() -> Suggestions:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT DISTINCT recent.provider, recent.model
-              FROM unnest(%s::uuid[]) AS project (id)
-             CROSS JOIN LATERAL (SELECT e.provider, e.model FROM ledger_usageevent e
-                                  WHERE e.project_id = project.id
-                                  ORDER BY e.occurred_at DESC, e.id DESC LIMIT %s) AS recent
-            """,
-            [projects_with_events(), RECENT],
-        )
-        found = cursor.fetchall()
-    clients = Client.objects.order_by("name").values_list("name", flat=True).distinct()
-    return Suggestions(
-        providers=sorted({provider for provider, _ in found if provider})[:MOST_SUGGESTIONS],
-        models=sorted({model for _, model in found if model})[:MOST_SUGGESTIONS],
-        clients=list(clients[:MOST_SUGGESTIONS]),
-    )
-
-
-def projects() -> list[Project]:
-    """All there are or were, by name: usage of deleted ones stays."""
-    return list(Project.objects.order_by("name", "environment", "created_at"))
-
-
-def project_names(found: Iterable[Project]) -> dict[uuid.UUID, str]:
-    """Each project as it is called: "Assistant (production)", and whether it is gone."""
-    return {each.id: f"{label(each)}, deleted" if each.deleted_at else label(each) for each in found}
-
-
-def provider_keys(names: dict[uuid.UUID, str]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Provider keys, grouped by their project: (project, [(id, "OpenAI, added 3 May 2026")])."""
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for key in ProviderKey.objects.order_by("project__name", "project_id", "provider", "created_at"):
-        groups.setdefault(names.get(key.project_id, "…"), []).append((str(key.id), provider_key_label(key)))
-    return list(groups.items())
-
-
-def provider_key_label(key: ProviderKey) -> str:
-    state = "deleted" if key.deleted_at else "archived" if key.archived_at else ""
-    name = provider_label(key.provider)
-    return f"{name}, {state}" if state else name
-
-
-def provider_label(name: str) -> str:
-    """As people write it: OpenAI for openai; the name itself where we know no other."""
-    known = BY_NAME.get(name)
-    return known.label if known else name
+from apps.vault.providers import label_of
 
 
 def provider_key_of(event: UsageEvent) -> str:
@@ -135,7 +66,7 @@ def _fetches(period: EventFilter) -> dict[Fetch, str]:
         clients = clients.filter(project_id__in=period.project_ids)
     fetches = {
         Fetch(key.project_id, key.last_used_at, provider_key_id=key.id, provider=key.provider): (
-            f"The key for {provider_label(key.provider)}"
+            f"The key for {label_of(key.provider)}"
         )
         for key in keys
         if key.last_used_at is not None and _is_within(period, key.last_used_at)

@@ -10,13 +10,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts.reauthentication import ReauthenticationRequiredError, require_recent
+from apps.analytics.filters import zone_of
 from apps.ledger.selectors import oldest_call
 from apps.organizations.access import MemberRequest, check_ability, organization_view
 from apps.organizations.roles import ABILITIES, Ability
 from apps.projects.selectors import access_project
 from apps.usage import services
 from apps.usage.forms import RetentionForm
-from apps.usage.ledger_views import frame, zone_of
+from apps.usage.ledger_views import frame
 from web.errors import wants_json
 
 

@@ -19,6 +19,7 @@ urlpatterns = [
     path("o/<uuid:organization_id>/", include("apps.members.urls")),
     path("o/<uuid:organization_id>/", include("apps.projects.urls")),
     path("o/<uuid:organization_id>/", include("apps.vault.urls")),
+    path("o/<uuid:organization_id>/", include("apps.analytics.page_urls")),
     path("o/<uuid:organization_id>/", include("apps.usage.urls")),
     path("healthz", health.healthz),
     path("readyz", health.readyz),

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from apps.analytics import rollups
 from apps.members.services import invite, remove_member
 from apps.organizations.models import Invitation, Membership
 from apps.organizations.services import create_organization, request_deletion
@@ -18,6 +19,7 @@ from apps.vault.rotation import set_key_from_cli
 from apps.vault.services import archive_provider_key, store_self_grant
 from devstack.browser import ProjectKeyPair
 from tenancy import tenant_scope
+from tests.analytics.scenery import add_calls
 from tests.cast import KeyRing, Member, Workspace
 from tests.e2e.cast import person
 from tests.e2e.usage_scenery import make_usage
@@ -49,6 +51,11 @@ def make() -> dict[str, Any]:
         people = {"owner": owner[0], **_members(workspace, staff, word)}
         usage = make_usage(workspace, *(Project.objects.get(id=projects[name]) for name in ("full", "staging")))
     empty = create_organization(name="Quiet Mills", owner=owner[1].user)
+    spending = create_organization(name="Harbour Lights", owner=owner[1].user)
+    with tenant_scope(spending):
+        spenders = [create_project(name=name) for name in ("Support", "Search", "Research")]
+        add_calls(spenders, until=timezone.now(), days=64, scale=0.6)
+        rollups.recount(spending.time_zone)
     leaving = create_organization(name="Difference Engines", owner=owner[1].user)
     with tenant_scope(leaving):
         request_deletion(organization=leaving, actor=owner[1].user)
@@ -58,6 +65,8 @@ def make() -> dict[str, Any]:
     return {
         "organization_id": str(organization.id),
         "empty_id": str(empty.id),
+        "spending_id": str(spending.id),
+        "spender_id": str(spenders[0].id),
         "leaving_id": str(leaving.id),
         "people": people,
         "projects": projects,

@@ -18,7 +18,7 @@ from tests.e2e.conftest import DESK, PHONE, SETTLED
 from tests.e2e.ground import Ground
 from tests.e2e.people import ARGUMENTS, People, Person
 
-ACCOUNT, ORGANIZATION, USAGE = "account", "organization", "usage"
+ACCOUNT, ORGANIZATION, USAGE, SUMS = "account", "organization", "usage", "sums"
 # Each with whether she is signed in before.
 WALKS: list[tuple[Callable[[Person], Iterator[str]], bool]] = [
     (account_pages.entrance, False),
@@ -40,7 +40,9 @@ def shoot(person: Person, folder: Path, name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("parts", nargs="*", choices=[[], ACCOUNT, ORGANIZATION, USAGE], help="all of them by default")
+    parser.add_argument(
+        "parts", nargs="*", choices=[[], ACCOUNT, ORGANIZATION, USAGE, SUMS], help="all of them by default"
+    )
     parser.add_argument("--only", nargs="+", metavar="PAGE", default=["*"], help="names of pages, * for any letters")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
@@ -51,7 +53,7 @@ def main() -> None:
             print(name)
 
     def wants(part: str) -> bool:
-        return part in (arguments.parts or (ACCOUNT, ORGANIZATION, USAGE))
+        return part in (arguments.parts or (ACCOUNT, ORGANIZATION, USAGE, SUMS))
 
     folder.mkdir(parents=True, exist_ok=True)
     executable = chromium.find()
@@ -63,10 +65,12 @@ def main() -> None:
         playwright.chromium.launch(executable_path=executable, args=ARGUMENTS) as browser,
         People(ground, playwright.chromium, browser, executable).leaving() as people,
     ):
-        if wants(ORGANIZATION) or wants(USAGE):
+        if wants(ORGANIZATION) or wants(USAGE) or wants(SUMS):
             scenery = organization_pages.make_scenery(ground)
             visits = [organization_pages.organization, organization_pages.onboarding] if wants(ORGANIZATION) else []
-            for visit in [*visits, *([usage_pages.usage] if wants(USAGE) else [])]:
+            visits += [usage_pages.usage] if wants(USAGE) else []
+            visits += [usage_pages.sums] if wants(SUMS) else []
+            for visit in visits:
                 for person, name in visit(people, scenery):
                     take(person, name)
         for walk, is_signed_in in WALKS if wants(ACCOUNT) else []:

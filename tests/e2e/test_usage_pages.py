@@ -119,8 +119,9 @@ def test_a_call_is_found_and_explains_itself(
     assert report(ground, token, "house-model", at=yesterday, tokens=(2_000, 100)) == 200
     page = owner.page
     owner.visit(f"/o/{team.organization_id}/projects/{team.project_id}/")
-    page.get_by_role("link", name="Usage", exact=True).click()
+    page.get_by_role("navigation", name="This project").get_by_role("link", name="Usage", exact=True).click()
     expect(page.get_by_label("Project", exact=True)).to_have_value(team.project_id)
+    owner.visit(f"/o/{team.organization_id}/ledger/?project={team.project_id}")
     page.get_by_text("More filters").click()
     owner.fill(model="gpt-4o-2024-08-06")
     owner.press("Show")

@@ -56,6 +56,28 @@ def usage(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str
     yield owner, "token-made"
 
 
+def sums(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str]]:
+    """Names of the pages of sums, each while the owner is there."""
+    owner = people.signed_in("ada", Resident(**scenery["people"]["owner"]))
+    base, empty = f"/o/{scenery['spending_id']}/usage/", f"/o/{scenery['empty_id']}/usage/"
+    for name, path in [
+        ("usage", base),
+        ("usage-models", f"{base}?period=90&by=model&of=tokens"),
+        ("usage-project", f"{base}?project={scenery['spender_id']}&period=7"),
+        ("usage-today", f"{base}?period=today&compare=no&by=client&of=calls"),
+        ("usage-all", f"{base}?period=all&by=provider"),
+        ("usage-no-match", f"{base}?model=nothing"),
+        ("usage-wrong", f"{base}?from=2026-03-02&to=2026-03-01"),
+        ("usage-empty", empty),
+        ("usage-performance", f"{base}performance/"),
+    ]:
+        owner.visit(path)
+        yield owner, name
+    owner.visit(f"{base}?by=model")
+    owner.page.get_by_role("button", name="Show as table").first.click()
+    yield owner, "usage-table"
+
+
 def shown_token(person: Person) -> str:
     """The one that the page shows this once. It goes to the browser and comes with reports, and is nowhere else."""
     text = person.page.locator("[data-token]").inner_text()

@@ -4,12 +4,13 @@ import re
 
 import pytest
 
+from apps.analytics import charts
 from config.env import ROOT
 
 TOKENS = (ROOT / "frontend" / "styles" / "tokens.css").read_text(encoding="utf-8")
 COLOURS = {
     name: {"light": light, "dark": dark}
-    for name, light, dark in re.findall(r"--color-([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);", TOKENS)
+    for name, light, dark in re.findall(r"--color-([a-z0-9-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);", TOKENS)
 }
 SURFACES = ("page", "raised", "sunken")
 
@@ -28,6 +29,8 @@ TEXT += [
     ("accent-strong", "raised"),
 ]
 EDGES = [("edge", surface) for surface in SURFACES]
+# Parts of a chart are edges, too.
+EDGES += [(f"series-{number}", "raised") for number in range(1, charts.COLOURS + 1)]
 
 
 def luminance(colour: str) -> float:
@@ -48,7 +51,7 @@ def test_contrast_is_that_of_wcag() -> None:
 
 
 def test_every_colour_has_two_sides() -> None:
-    declared = set(re.findall(r"--color-([a-z-]+):", TOKENS))
+    declared = set(re.findall(r"--color-([a-z0-9-]+):", TOKENS))
     assert set(COLOURS) == declared
 
 

@@ -1,4 +1,4 @@
-"""What a page has to load before it can derive a key or open a vault, as it goes over the wire."""
+"""What a page has to load before it can derive a key, open a vault or draw a chart, as it goes over the wire."""
 
 import gzip
 import json
@@ -58,3 +58,9 @@ def size(contents: str, folder: Path) -> int:
 def test_size(bundles: tuple[str, ...], tmp_path: Path) -> None:
     total = sum(size(contents, tmp_path) for contents in bundles)
     assert total <= LIMIT, f"{total / 1024:.1f} KB"
+
+
+def test_size_of_charts(tmp_path: Path) -> None:
+    """Pages of usage alone load them; without them their tables are complete."""
+    total = size('import "./pages/usage";', tmp_path)
+    assert total <= 64 * 1024, f"{total / 1024:.1f} KB"

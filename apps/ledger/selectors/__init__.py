@@ -1,13 +1,14 @@
 """Reads of the ledger. Callers are in the organization's scope, and say which projects they may see."""
 
 from apps.ledger.selectors.explanations import Explanation, explain
-from apps.ledger.selectors.filters import EventFilter
+from apps.ledger.selectors.filters import NO_KEY, EventFilter
 from apps.ledger.selectors.pages import MOST_ROWS, BadCursorError, Page, page_of_events, stream
 from apps.ledger.selectors.recent import latest_event, oldest_call, recent_clients
 from apps.ledger.selectors.sums import Totals, totals
 
 __all__ = [
     "MOST_ROWS",
+    "NO_KEY",
     "BadCursorError",
     "EventFilter",
     "Explanation",

@@ -18,9 +18,11 @@ class Where(NamedTuple):
     values: dict[str, Any]
 
 
+# As a filter's provider_key_id: of calls that name none.
+NO_KEY = uuid.UUID(int=0)
 # What is compared as it stands; the SQL may add conditions on `project_id`.
 _EXACT = (
-    "provider", "model", "operation", "client_name", "provider_key_id", "session", "user_label", "source", "event_id",
+    "provider", "model", "operation", "client_name", "error_type", "session", "user_label", "source", "event_id",
 )  # fmt: skip
 
 
@@ -32,7 +34,7 @@ class EventFilter(
     forbid_unknown_fields=True,
     rename={"start": "from", "end": "to"},
 ):
-    """What is not None has to hold; "" stands for events that say nothing.
+    """What is not None has to hold; "" stands for events that say nothing, NO_KEY for those that name no key.
 
     `project_ids` None means all of the organization, and () none. `start` ≤ occurred_at < `end`, both aware.
     `status` is the one an event has now, after all adjustments. Raises ValueError for naive times and for texts that
@@ -50,6 +52,7 @@ class EventFilter(
     provider_key_id: uuid.UUID | None = None
     status: PriceStatus | None = None
     ending: Ending | None = None
+    error_type: str | None = None
     session: str | None = None
     user_label: str | None = None
     source: str | None = None
@@ -81,6 +84,11 @@ class EventFilter(
             if (wanted := getattr(self, name)) is not None:
                 conditions.append(f"e.{name} = %({name})s")
                 values[name] = wanted
+        if self.provider_key_id == NO_KEY:
+            conditions.append("e.provider_key_id IS NULL")
+        elif self.provider_key_id is not None:
+            conditions.append("e.provider_key_id = %(provider_key_id)s")
+            values["provider_key_id"] = self.provider_key_id
         if self.ending is not None:
             conditions.append("e.ending = %(ending)s")
             values["ending"] = self.ending.value

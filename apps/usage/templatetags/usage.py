@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 from django import template
 
-from apps.usage import selectors, words
+from apps.usage import words
+from apps.vault.providers import label_of
 
 register = template.Library()
 
@@ -94,7 +95,7 @@ def percent(share: Decimal) -> str:
 @register.filter
 def provider_label(name: str) -> str:
     """OpenAI for openai."""
-    return selectors.provider_label(name)
+    return label_of(name)
 
 
 @register.filter
