@@ -238,6 +238,7 @@ class Person:
         self.press("Sign in")
 
     def sign_out(self) -> None:
+        self.remember_session()
         self.page.locator("summary", has_text="Your account").click()
         self.press("Sign out")
         self.page.wait_for_url(self.ground.url + "/")
@@ -332,6 +333,13 @@ class Person:
         keys = keys_of(self.ground, self.email, self.password)
         keys.add_to(self.ground.canaries, f"{self.email}, version {keys.account.account_key_version}")
 
+    def remember_session(self) -> None:
+        """Tells the ground its cookie. Both directions carry it, and the browser keeps it: nobody else does."""
+        for cookie in self.context.cookies():
+            if cookie.get("name") == "session":
+                allowed = {"sent", "received", "browser storage", "browser profile"}
+                self.ground.canaries.add(f"session of {self.name}", cookie["value"], allowed=allowed)
+
     def stored(self) -> Any:
         """What this page's origin has in localStorage, sessionStorage, readable cookies and IndexedDB."""
         return self.page.evaluate(STORED)
@@ -341,11 +349,7 @@ class Person:
         if self._left:
             return
         self._left = True
-        for cookie in self.context.cookies():
-            # Both directions carry it, and the browser keeps it: nobody else does.
-            if cookie.get("name") == "session":
-                allowed = {"sent", "received", "browser storage", "browser profile"}
-                self.ground.canaries.add(f"session of {self.name}", cookie["value"], allowed=allowed)
+        self.remember_session()
         if self.page.url.startswith(self.ground.url):
             state = {"stored": self.stored(), "cookies": self.context.cookies()}
             count = len(list(self.ground.storage.iterdir()))

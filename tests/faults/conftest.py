@@ -9,6 +9,11 @@ from tests.faults.load import unit_prices
 from tests.faults.stack import Program, Stack, Tenant, wait_until
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """In one process: another would make a stack of its own."""
+    item.add_marker(pytest.mark.xdist_group("faults"))
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(tmp_path_factory.mktemp("stack")) as stack:

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from apps.accounts.models import User
 from config.env import ROOT
 from devstack import chromium
+from tests.e2e.people import ARGUMENTS
 from web.policies import PAGE_HEADERS
 from web.showcase import LONG_ADDRESS, sample_context
 
@@ -32,7 +33,7 @@ def browser() -> Iterator[Browser]:
     assert executable, chromium.ADVICE
     assert (DIST / "css" / "app.css").is_file(), "The front end is not built: run `make install`."
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield browser
         browser.close()
 

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playw
 
 from config.env import ROOT
 from devstack import chromium
+from tests.e2e.people import ARGUMENTS
 from tests.frontend.vault_build import Build
 from tests.frontend.vault_site import (
     WORKER,
@@ -43,7 +44,7 @@ def browser() -> Iterator[Browser]:
     executable = chromium.find()
     assert executable, chromium.ADVICE
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield browser
         browser.close()
 

@@ -228,7 +228,7 @@ def stories(draw: st.DrawFn, *, is_priced: bool) -> Story:
 
 
 @st.composite
-def ways(draw: st.DrawFn, reports: int, agreements: int, others: st.SearchStrategy[list[Move]]) -> list[Move | None]:
+def ways(draw: st.DrawFn, reports: int, agreements: int, others: st.SearchStrategy[list[Any]]) -> list[Move | None]:
     """All reports, some again, among other moves; None is the next agreement."""
     order = draw(st.permutations(range(reports)))
     order += draw(st.lists(st.integers(0, reports - 1), max_size=3))
