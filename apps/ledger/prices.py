@@ -56,7 +56,7 @@ def price_of(call: Priceable, meters: Mapping[Meter, int], at: datetime) -> Pric
 
     Of a call that ended with an error and used no tokens there is nothing to price, whatever the price is for.
     """
-    used_tokens = any(meters[meter] for meter in meters if meter not in OF_EVERY_CALL)
+    used_tokens = any(count for meter, count in meters.items() if meter not in OF_EVERY_CALL)
     if not used_tokens and call.ending == Ending.ERROR:
         return Price(PriceStatus.FAILED)
     variant = {"service_tier": call.service_tier} if call.service_tier else {}

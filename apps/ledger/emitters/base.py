@@ -179,8 +179,9 @@ class Emitter:
         return found
 
     def ending(self, span: Span) -> Ending:
-        if any(span.attributes.get(name) is True for name in self.fields.cancelled):
-            return Ending.CANCELLED
+        for name in self.fields.cancelled:
+            if span.attributes.get(name) is True:
+                return Ending.CANCELLED
         if span.error or _text(span, self.fields.error_type):
             return Ending.ERROR
         return Ending.OK
