@@ -5,9 +5,10 @@ are taken and their rows counted, in one transaction too: so each row is counted
 they were committed, and wherever a worker dies. One worker at a time is at an organization's sums.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, time, timedelta
 from enum import Enum
+from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -42,20 +43,14 @@ class Progress(Enum):
 def roll_up(time_zone: str) -> Progress:
     """Counts the next notes of the ledger, in one transaction. `time_zone` is the organization's: where the sums were
     made for another one, or never, all of the ledger is counted again."""
-    try:
-        with snapshot(writes=True):
-            if not _is_alone():
-                return Progress.BUSY
-            state = RollupState.objects.first()
-            if state is None or state.time_zone != time_zone:
-                _recount(time_zone)
-                return Progress.DONE
-            return _count_notes(state)
-    except OperationalError as error:
-        if isinstance(error.__cause__, SerializationFailure):
-            # Another worker's transaction ended between our snapshot and the lock.
-            return Progress.BUSY
-        raise
+
+    def work() -> Progress:
+        state = RollupState.objects.first()
+        if state is None or state.time_zone != time_zone:
+            return _recount(time_zone)
+        return _count_notes(state)
+
+    return _alone(work)
 
 
 def is_due(time_zone: str) -> bool:
@@ -65,11 +60,19 @@ def is_due(time_zone: str) -> bool:
 
 def recount(time_zone: str) -> Progress:
     """Makes all sums again from the ledger, in one transaction; the ledger may be added to meanwhile."""
-    with snapshot(writes=True):
-        if not _is_alone():
+    return _alone(partial(_recount, time_zone))
+
+
+def _alone(work: Callable[[], Progress]) -> Progress:
+    """Does it in a transaction of one state of the ledger, unless another worker is at the sums."""
+    try:
+        with snapshot(writes=True):
+            return work() if _is_alone() else Progress.BUSY
+    except OperationalError as error:
+        if isinstance(error.__cause__, SerializationFailure):
+            # Another worker's transaction ended between our snapshot and the lock.
             return Progress.BUSY
-        _recount(time_zone)
-    return Progress.DONE
+        raise
 
 
 def _is_alone() -> bool:
@@ -123,7 +126,7 @@ def _recount_days(project: UUID, start: datetime, end: datetime, zone: ZoneInfo)
     return days | _count_days(project, start, end, zone)
 
 
-def _recount(time_zone: str) -> None:
+def _recount(time_zone: str) -> Progress:
     zone = ZoneInfo(time_zone)
     Outbox.objects.all().delete()
     Rollup.objects.all().delete()
@@ -133,6 +136,7 @@ def _recount(time_zone: str) -> None:
     RollupState.objects.all().delete()
     RollupState.objects.create(time_zone=time_zone, as_of=_now())
     replace_days(require_tenant_id(), None, _daily(sorted(days), zone))
+    return Progress.DONE
 
 
 def _count_days(project: UUID, start: datetime, end: datetime, zone: ZoneInfo) -> set[datetime]:

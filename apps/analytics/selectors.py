@@ -113,11 +113,7 @@ def summed(question: Question) -> list[Sums]:
             source.values,
         )
         rows = cursor.fetchall()
-    width = 1 + len(question.by)
-    found: dict[Key, list[Sequence[Any]]] = {}
-    for row in rows:
-        found.setdefault(row[:width], []).append(row[width:])
-    return [Sums(key[0], key[1:], _totals(parts)) for key, parts in found.items()]
+    return [Sums(key[0], key[1:], _totals(parts)) for key, parts in _by_key(rows, question).items()]
 
 
 def whole(question: Question) -> Totals:
@@ -140,11 +136,16 @@ def distributions(question: Question, measure: str) -> dict[tuple[datetime | Non
             source.values,
         )
         rows = cursor.fetchall()
+    return {(key[0], key[1:]): Distribution.of(pairs) for key, pairs in _by_key(rows, question).items()}
+
+
+def _by_key(rows: Iterable[tuple[Any, ...]], question: Question) -> dict[Key, list[Any]]:
+    """The rest of each row, by the stretch of time and the dimensions that it begins with."""
     width = 1 + len(question.by)
-    found: dict[Key, list[tuple[int, int]]] = {}
+    found: dict[Key, list[Any]] = {}
     for row in rows:
         found.setdefault(row[:width], []).append(row[width:])
-    return {(key[0], key[1:]): Distribution.of(pairs) for key, pairs in found.items()}
+    return found
 
 
 def spent(question: Question) -> dict[str, dict[Key, Spent]]:

@@ -21,7 +21,7 @@ DEFAULT_ROWS = 100
 
 _LIVE = Statement(f"WITH {CALLER} SELECT 1 FROM caller")
 # A `+` that was not encoded arrives as a space.
-_LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")
+LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")
 
 
 def list_events(request: HttpRequest) -> HttpResponse:
@@ -89,7 +89,7 @@ def _parameters(request: HttpRequest) -> tuple[EventFilter, int, str, bool]:
     if with_totals not in ("0", "1"):
         raise InvalidError("totals must be 0 or 1.")
     for name in given.keys() & {"from", "to"}:
-        given[name] = _LOST_PLUS.sub("+", given[name])
+        given[name] = LOST_PLUS.sub("+", given[name])
     if "project_id" in given:
         given["project_ids"] = [given.pop("project_id")]
     try:
