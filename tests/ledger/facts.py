@@ -80,12 +80,13 @@ def standing(row: UsageEvent) -> Standing:
 def price(cost: str, like: Price, **changes: Any) -> Price:
     """A price of this cost, with lines that come to it."""
     line = {"price_id": 1, "meter": "input", "quantity": 1, "unit_price": cost, "per": 1, "amount": cost}
-    return like._replace(
+    return msgspec.structs.replace(
+        like,
         status=PriceStatus.PRICED,
         reason="",
         cost=Decimal(cost),
         currency="USD",
-        lines=[{**line, "fallback_from": None}],
+        lines=[line],
         **changes,
     )
 
