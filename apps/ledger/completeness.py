@@ -74,7 +74,6 @@ class Fetch:
 def completeness(wanted: EventFilter) -> Completeness:
     """Two statements. Like totals, it reads every event that matches."""
     where, bounds = wanted.where(), wanted.adjustments_where()
-    projects = wanted.projects()
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -94,7 +93,7 @@ def completeness(wanted: EventFilter) -> Completeness:
             {
                 **where.values,
                 **bounds.values,
-                "projects": projects,
+                "projects": wanted.projects(),
                 "skewed": f'["{Flag.CLOCK_SKEW.value}"]',
                 "late": LATE.total_seconds(),
                 "duplicate": PriceStatus.DUPLICATE.value,
@@ -103,11 +102,12 @@ def completeness(wanted: EventFilter) -> Completeness:
             },
         )
         events, skewed, late, possible_duplicates, unpriced = cursor.fetchone()
-    return Completeness(events, skewed, late, possible_duplicates, unpriced, _gaps(wanted, projects))
+    return Completeness(events, skewed, late, possible_duplicates, unpriced, gaps(wanted))
 
 
-def _gaps(wanted: EventFilter, projects: Sequence[uuid.UUID]) -> list[Gap]:
-    """Between the events that match. A number that came with another time than its neighbours may look like one."""
+def gaps(wanted: EventFilter) -> list[Gap]:
+    """Between the events that match, those with most missing first. A number that came with another time than its
+    neighbours may look like one. It reads events that have a number, and no others."""
     where = wanted.where()
     with connection.cursor() as cursor:
         cursor.execute(
@@ -127,7 +127,7 @@ def _gaps(wanted: EventFilter, projects: Sequence[uuid.UUID]) -> list[Gap]:
               FROM holes GROUP BY project_id, sequence_source
              ORDER BY 3 DESC, project_id, sequence_source LIMIT %(sources)s
             """,
-            {**where.values, "projects": list(projects), "numbers": MOST_NUMBERS, "sources": MOST_SOURCES},
+            {**where.values, "projects": wanted.projects(), "numbers": MOST_NUMBERS, "sources": MOST_SOURCES},
         )
         return [
             Gap(project_id, source, int(missing), _first_of(holes))
