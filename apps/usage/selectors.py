@@ -6,7 +6,7 @@ from datetime import datetime
 
 from apps.analytics.names import provider_key_label
 from apps.directory.models import IngestToken
-from apps.ledger.completeness import Completeness, Fetch, completeness, gaps, silent
+from apps.ledger.completeness import Completeness, Fetch, completeness, missing_reports, silent
 from apps.ledger.models import UsageEvent
 from apps.ledger.selectors import EventFilter
 from apps.projects.models import Client
@@ -67,7 +67,7 @@ def doubts(wanted: EventFilter) -> Doubts:
 def missing(wanted: EventFilter) -> Missing:
     """As `doubts`, of what is missing only: it reads events with a number, and those since a fetch."""
     period = _period(wanted)
-    return Missing(sum(gap.missing for gap in gaps(period)), len(_silent(period)))
+    return Missing(missing_reports(period), len(_silent(period)))
 
 
 def _period(wanted: EventFilter) -> EventFilter:

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from apps.ledger.calls import Call, Ending
-from apps.ledger.completeness import completeness
+from apps.ledger.completeness import missing_reports
 from apps.ledger.models import Adjustment, PriceStatus, Repricing, UsageEvent
 from apps.ledger.selectors import EventFilter, totals
 from apps.ledger.verifying import Report, verify
@@ -76,6 +76,13 @@ class TestCalls:
         assert all(call.started_at is not None and call.started_at < NOW for _, call in calls)
         assert {place for place, _ in calls} == set(PLACES)
 
+    @pytest.mark.parametrize("days", [1, 2, 30])
+    def test_any_number_of_days_will_do(self, days: int) -> None:
+        story = Story(days=days, calls=100 * days, seed=1, zone=BERLIN, now=NOW)
+        made = [len(list(story.calls_of(story.first + number * DAY, IDS))) for number in range(days)]
+        assert min(made) > 20
+        assert sum(made) < 120 * days
+
     def test_they_follow_the_hours_and_the_week_and_grow(self, calls: list[tuple[Place, Call]]) -> None:
         local = [call.started_at.astimezone(BERLIN) for _, call in calls if call.started_at]
         hours = Counter(moment.hour for moment in local)
@@ -121,7 +128,7 @@ def test_they_are_priced_settled_and_summed_up(acme: Workspace, folder: Path) ->
         unpriced = UsageEvent.objects.filter(price_status=PriceStatus.UNPRICED)
         assert set(unpriced.values_list("model", flat=True)) == {"house/contracts-70b"}
         assert {row.cost for row in UsageEvent.objects.filter(provider="vllm", ending="ok")} == {0}
-        assert completeness(EventFilter()).missing > 0
+        assert missing_reports(EventFilter()) > 0
         assert Adjustment.objects.filter(kind=Adjustment.Kind.REPRICE, cost__lt=0).exists()
         assert list(verify(Report())) == []
         call_command("rollups", "verify", "--organization", str(organization.id), stdout=StringIO())
