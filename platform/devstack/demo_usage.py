@@ -96,7 +96,8 @@ def _check(organization: Organization) -> None:
 def _empty(owner: User) -> None:
     """Deletes all calls and ends what was agreed on, as if it had never been."""
     try:
-        for project_id in Project.objects.filter(name__in={name for name, _ in PLACES}).values_list("id", flat=True):
+        own = Project.objects.filter(name__in={name for name, _ in PLACES}, description=DESCRIPTION)
+        for project_id in own.values_list("id", flat=True):
             while delete_batch(project_id, timezone.now() + DAY):
                 pass
     except NotOwnerError as error:
@@ -148,7 +149,7 @@ def _store(reporters: Mapping[Place, Reporter], calls: Iterable[tuple[Place, Cal
 
 
 def _discount() -> Discount | None:
-    return discounts(require_tenant_id()).filter(provider=DISCOUNTED, model="").first()
+    return discounts(require_tenant_id()).filter(provider=DISCOUNTED, model="", note=NOTE).first()
 
 
 def _agree_on_discount(story: Story, owner: User) -> None:

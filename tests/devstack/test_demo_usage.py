@@ -5,12 +5,12 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.management import CommandError, call_command
-from pytest_django import Settings
 
 from apps.ledger.calls import Call, Ending
 from apps.ledger.completeness import missing_reports
@@ -33,15 +33,15 @@ IDS = {place: uuid7() for place in PLACES}
 
 
 @pytest.fixture
-def folder(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Path:
-    settings.DEBUG = True
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(demo, "FOLDER", tmp_path / "demo")
     return tmp_path / "demo"
 
 
-def run(*options: str) -> dict[str, Any]:
-    output = StringIO()
-    call_command("demo", "--json", "--usage=9d", "--calls=700", *options, stdout=output)
+def run(*options: str, is_meant: bool = True) -> dict[str, Any]:
+    """Tests are like production: DEBUG is off."""
+    output, meant = StringIO(), ["--in-production"] if is_meant else []
+    call_command("demo", "--json", "--usage=9d", "--calls=700", *meant, *options, stdout=output)
     made: dict[str, Any] = json.loads(output.getvalue())
     return made
 
@@ -189,11 +189,14 @@ def test_an_organization_that_may_be_somebodys_own_is_left_alone(alice: Member, 
         assert Project.objects.count() == 1
 
 
-def test_production_is_asked_for_by_name(alice: Member, folder: Path, settings: Settings) -> None:
-    settings.DEBUG = False
+def test_production_has_to_be_meant(alice: Member, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CommandError, match="--in-production"):
-        run(f"--owner={alice.user.email}")
-    assert run(f"--owner={alice.user.email}", "--in-production")["new_calls"] > 0
+        run(f"--owner={alice.user.email}", is_meant=False)
+    assert not Organization.objects.filter(name=demo.ORGANIZATION).exists()
+    # The command's alone: with the others' the dev pages would get addresses.
+    settings = SimpleNamespace(DEBUG=True, SITE_URL="http://localhost:8000")
+    monkeypatch.setattr("devstack.management.commands.demo.settings", settings)
+    assert run(f"--owner={alice.user.email}", is_meant=False)["new_calls"] > 0
 
 
 @pytest.mark.parametrize(
