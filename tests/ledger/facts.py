@@ -15,11 +15,13 @@ from apps.ledger import prices
 from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEvent
 from apps.ledger.prices import Price, from_rating
 from apps.ledger.standing import Standing, adjust, duplicate_price, standings, store
-from apps.pricing.agreements import delete_terms, set_override
+from apps.pricing.agreements import delete_terms, set_discount, set_override
 from apps.pricing.feeds.base import Rate
 from apps.pricing.meters import Meter
+from apps.pricing.models import Discount
 from apps.pricing.rating import rate
 from apps.pricing.selectors import forget_terms
+from tests.cast import Workspace
 
 MAY = datetime(2026, 5, 1, tzinfo=UTC)
 MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-of-tomorrow")
@@ -51,6 +53,22 @@ def set_price(row: UsageEvent, price: Price) -> None:
     row.price_status, row.price_reason, row.price_rule = price.status, price.reason, price.rule
     row.price_snapshot_id, row.price_lines = price.snapshot_id, msgspec.to_builtins(price.lines)
     row.cost, row.currency, row.flags = price.cost, price.currency, list(price.flags)
+
+
+def discounted(acme: Workspace, model: str, meters: Mapping[Meter, int]) -> tuple[Discount, Price]:
+    """Acme's discount of 15 % on OpenAI's prices since May, and what a call of then costs with it."""
+    made = set_discount(
+        organization_id=acme.organization.id,
+        provider="openai",
+        multiplier=Decimal("0.85"),
+        author_id=acme.owner.user.id,
+        note="Contract 8.",
+        start=MAY,
+    )
+    forget_terms()
+    rated = rate("openai", model, meters, MAY, organization_id=acme.organization.id)
+    forget_terms()
+    return made, from_rating(rated)
 
 
 @contextmanager
