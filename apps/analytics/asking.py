@@ -3,7 +3,7 @@
 Callers are in the organization's scope and, for all of a page to agree, in one snapshot.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -110,12 +110,12 @@ class Calls:
                     into[key] = Spent(old.cost + more.cost, old.tokens + more.tokens)
         return found
 
-    def before_distribution(self, measure: str) -> Distribution:
-        whole = Distribution({})
+    def before_distributions(self, measures: Sequence[str]) -> dict[str, Distribution]:
+        wholes = dict.fromkeys(measures, Distribution())
         for stretch in self.before:
-            for part in distributions(self.question(of=self._within(stretch)), measure).values():
-                whole += part
-        return whole
+            for measure, part in distributions(self.question(of=self._within(stretch)), measures).items():
+                wholes[measure] += part.whole
+        return wholes
 
     def before_over_time(self) -> list[Sums]:
         granularity = self.period.granularity

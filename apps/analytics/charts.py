@@ -12,7 +12,7 @@ from typing import Any
 from apps.analytics.asking import Calls, amount
 from apps.analytics.distributions import Distribution
 from apps.analytics.periods import DAY
-from apps.analytics.selectors import Dimension, Granularity, Sums, distributions, summed
+from apps.analytics.selectors import Dimension, Granularity, Sums, summed
 
 # Series of a chart that have a colour of their own (--color-series-1 …); what others come to is one more.
 COLOURS = 8
@@ -178,17 +178,13 @@ def quantiles(measure: str, found: Distribution) -> Sequence[float | None]:
     return [found.quantile(1 - share if is_rate else share) for share in SHARES]
 
 
-def lines(calls: Calls, measure: str) -> Chart:
+def lines(calls: Calls, measure: str, over_time: Mapping[datetime | None, Distribution]) -> Chart:
     """How half, 95 % and 99 % of the calls did over time."""
     granularity = calls.period.granularity
-    found = {
-        start.astimezone(UTC): each
-        for (start, _), each in distributions(calls.question(granularity), measure).items()
-        if start is not None
-    }
+    found = {start.astimezone(UTC): each for start, each in over_time.items() if start is not None}
     rows = []
     for moment in sorted({*(start.astimezone(UTC) for start in calls.period.starts()), *found}):
-        each, start = found.get(moment, Distribution({})), moment.astimezone(calls.zone)
+        each, start = found.get(moment, Distribution()), moment.astimezone(calls.zone)
         label = label_of_stretch(start, granularity, with_day=calls.period.days > 1)
         query = calls.rows_query(start=start) if each.count else ""
         rows.append(Row(label, query, [Cell(value) for value in quantiles(measure, each)]))

@@ -7,8 +7,13 @@ Stored as a bigint[]: an entry is its bucket · 2^40 + its count, in the order o
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Self
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Group = TypeVar("Group", bound=Hashable)
 
 ACCURACY = 0.019
 GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
@@ -41,34 +46,60 @@ def merged(entries: str) -> str:
          WHERE number <> 0)"""
 
 
+def sent(entries: str) -> str:
+    """SQL: an array of entries as PostgreSQL sends it in binary, which `Gathered` takes apart."""
+    return f"array_send({entries})"
+
+
+Counts = NDArray[np.int64]
+_BUCKETS = LAST_BUCKET - LEAST_BUCKET + 1
+# The head of an array of one dimension; then, of each entry, how many bytes it has and the entry.
+_HEAD = 20
+_ENTRY = np.dtype([("length", ">i4"), ("entry", ">i8")])
+
+
 class Distribution:
-    """Counts by bucket, and what can be read from them."""
+    """Counts by bucket, from the least, and what can be read from them."""
 
     __slots__ = ("_counts", "count")
 
-    def __init__(self, counts: Mapping[int, int]) -> None:
-        self._counts = {bucket: number for bucket, number in sorted(counts.items()) if number > 0}
-        self.count = sum(self._counts.values())
-
-    @classmethod
-    def of(cls, pairs: Iterable[tuple[int, int]]) -> Self:
-        """Of (bucket, count), in any order, repeated or not."""
-        counts: dict[int, int] = {}
-        for bucket, number in pairs:
-            counts[bucket] = counts.get(bucket, 0) + number
-        return cls(counts)
+    def __init__(self, counts: Counts | None = None) -> None:
+        self._counts: Counts = np.zeros(_BUCKETS, np.int64) if counts is None else counts
+        self.count = int(self._counts.sum())
 
     def __add__(self, other: "Distribution") -> "Distribution":
-        return Distribution.of((*self._counts.items(), *other._counts.items()))
+        return Distribution(self._counts + other._counts)
 
     def quantile(self, share: float) -> float | None:
         """The value below which `share` (0 to 1) of the values lie, within ACCURACY of it; None of nothing."""
-        rank, passed = share * (self.count - 1), 0
-        for bucket, number in self._counts.items():
-            passed += number
-            if passed > rank:
-                return middle(bucket)
-        return None
+        if not self.count:
+            return None
+        place = np.searchsorted(np.cumsum(self._counts), share * (self.count - 1), side="right")
+        return middle(LEAST_BUCKET + int(place))
+
+
+class Gathered(Generic[Group]):
+    """Distributions by group, of arrays of entries that are read one after the other."""
+
+    def __init__(self) -> None:
+        self._places: dict[Group, int] = {}
+        self._counts: Counts = np.zeros((0, _BUCKETS), np.int64)
+
+    def add(self, groups: Iterable[Group], arrays: Sequence[bytes]) -> None:
+        """An array, as `sent`, for each group; groups may come more than once."""
+        places = [self._places.setdefault(group, len(self._places)) for group in groups]
+        lengths = [(len(array) - _HEAD) // _ENTRY.itemsize for array in arrays]
+        entries = np.frombuffer(b"".join(array[_HEAD:] for array in arrays), _ENTRY)["entry"].astype(np.int64)
+        buckets = (entries + _HALF) >> _SHIFT
+        where = np.repeat(np.array(places, np.int64), np.maximum(lengths, 0)) * _BUCKETS + (buckets - LEAST_BUCKET)
+        size = len(self._places) * _BUCKETS
+        # Numbers are added as doubles, which are exact up to 2^53.
+        added = np.bincount(where, entries - (buckets << _SHIFT), size).astype(np.int64).reshape(-1, _BUCKETS)
+        added[: len(self._counts)] += self._counts
+        self._counts = added
+
+    def all(self) -> dict[Group, Distribution]:
+        return {group: Distribution(self._counts[place]) for group, place in self._places.items()}
 
 
 def middle(bucket: int) -> float:

@@ -62,15 +62,11 @@ def performance(calls: Calls) -> Performance:
         own = numbers.setdefault((provider, model), [0, 0])
         own[0] += totals.calls
         own[1] += totals.calls if ending == Ending.ERROR.value else 0
-    by_model: dict[str, dict[Key, Distribution]] = {}
-    charts = []
-    for measure in MEASURES:
-        found = distributions(calls.question(by=by), measure)
-        by_model[measure] = {key: each for (_, key), each in found.items()}
-        charts.append(lines(calls, measure))
+    measured = distributions(calls.question(calls.period.granularity, by), tuple(MEASURES))
+    before = calls.before_distributions(tuple(MEASURES)) if calls.before else {}
+    wholes = {measure: each.whole for measure, each in measured.items()}
+    nothing = Distribution()
     ranked = sorted(numbers, key=lambda key: (-numbers[key][0], key))
-    nothing = Distribution({})
-    wholes = {measure: sum(each.values(), nothing) for measure, each in by_model.items()}
     models = []
     for key in ranked[:MOST_MODELS]:
         provider, model = (calls.named(each, value) for each, value in zip(by, key, strict=True))
@@ -81,7 +77,7 @@ def performance(calls: Calls) -> Performance:
                 provider.label,
                 numbers[key][0],
                 numbers[key][1],
-                {measure: quantiles(measure, each.get(key, nothing)) for measure, each in by_model.items()},
+                {measure: quantiles(measure, each.by_key.get(key, nothing)) for measure, each in measured.items()},
                 calls.page_query(narrow),
                 calls.rows_query(narrow),
                 calls.rows_query({**narrow, "ending": Ending.ERROR.value}),
@@ -96,10 +92,10 @@ def performance(calls: Calls) -> Performance:
     )
     return Performance(
         whole,
-        {measure: quantiles(measure, calls.before_distribution(measure)) for measure in MEASURES if calls.before},
+        {measure: quantiles(measure, each) for measure, each in before.items()},
         models,
         max(0, len(ranked) - MOST_MODELS),
-        charts,
+        [lines(calls, measure, each.over_time) for measure, each in measured.items()],
         _failures(calls, whole.calls),
         {measure: each.count for measure, each in wholes.items()},
         calls.rows_query({"ending": Ending.ERROR.value}),

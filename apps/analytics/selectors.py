@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from django.db import connection
 
-from apps.analytics.distributions import Distribution, counted
+from apps.analytics.distributions import Distribution, Gathered, sent
 from apps.analytics.insights import Spent
 from apps.analytics.models import Rollup, RollupState
 from apps.ledger.models import METER_COLUMNS
@@ -24,6 +24,8 @@ from apps.pricing.meters import Meter
 
 QUARTER = timedelta(minutes=15)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+# Rows of sums whose distributions are in memory at a time: some hundred bytes to some kilobytes each.
+_PIECE = 5_000
 
 
 class Granularity(StrEnum):
@@ -129,21 +131,40 @@ def whole(question: Question) -> Totals:
     return rows[0].totals if rows else _totals([])
 
 
-def distributions(question: Question, measure: str) -> dict[tuple[datetime | None, Key], Distribution]:
-    """How the calls' `durations`, `first_tokens` or `throughputs` are distributed, of each stretch and combination.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How calls are distributed by a measure: of each stretch of time, of each combination, and of all together."""
 
-    Raises UnansweredError.
-    """
+    over_time: Mapping[datetime | None, Distribution]
+    by_key: Mapping[Key, Distribution]
+
+    @property
+    def whole(self) -> Distribution:
+        return sum(self.over_time.values(), Distribution())
+
+
+def distributions(question: Question, measures: Sequence[str]) -> dict[str, Measured]:
+    """By measure (`durations`, `first_tokens`, `throughputs`), in one reading of the sums. Raises UnansweredError."""
     source = _Source.of(question)
     names = ", ".join((source.period, *(_COLUMNS[each] for each in question.by)))
-    with connection.cursor() as cursor:
+    over_time = [Gathered[datetime | None]() for _ in measures]
+    by_key = [Gathered[Key]() for _ in measures]
+    with connection.chunked_cursor() as cursor:
         cursor.execute(
-            f"SELECT {names}, c.bucket, sum(c.number)::bigint FROM analytics_rollup r, {counted(f'r.{measure}')} AS c"
-            f" WHERE {source.where} GROUP BY {names}, c.bucket",
+            f"SELECT {', '.join(sent(f'r.{each}') for each in measures)}, {names} FROM analytics_rollup r"
+            f" WHERE {source.where}",
             source.values,
         )
-        rows = cursor.fetchall()
-    return {(key[0], key[1:]): Distribution.of(pairs) for key, pairs in _by_key(rows, question).items()}
+        while rows := cursor.fetchmany(_PIECE):
+            arrays = list(zip(*rows, strict=True))
+            times, keys = arrays[len(measures)], [row[len(measures) + 1 :] for row in rows]
+            for place, some in enumerate(arrays[: len(measures)]):
+                over_time[place].add(times, some)
+                by_key[place].add(keys, some)
+    return {
+        measure: Measured(times.all(), of_keys.all())
+        for measure, times, of_keys in zip(measures, over_time, by_key, strict=True)
+    }
 
 
 def _by_key(rows: Iterable[tuple[Any, ...]], question: Question) -> dict[Key, list[Any]]:
