@@ -91,7 +91,9 @@ def overview(calls: Calls, *, by: Dimension, measure: str) -> Overview:
     now = _figures(statuses, distributions(calls.question(), ("durations",))["durations"].whole)
     before = None
     if calls.before:
-        before = _figures(calls.before_grouped(Dimension.STATUS), calls.before_distributions(("durations",))["durations"])
+        before = _figures(
+            calls.before_grouped(Dimension.STATUS), calls.before_distributions(("durations",))["durations"]
+        )
         # What came from nothing has not changed by any share.
         before = before if before.totals.calls else None
     today, month, forecasts = _month(calls)

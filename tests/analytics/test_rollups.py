@@ -126,7 +126,7 @@ def test_quantiles_are_within_two_percent(project: uuid.UUID) -> None:
         assert abs(measured - exact) <= 0.02 * exact
     assert ACCURACY < 0.02
     by_day = Question(question.filter, UTC_ZONE, Granularity.DAY, (Dimension.MODEL,))
-    for each in distributions(by_day, ["first_tokens", "durations"])["durations"].over_time, :
+    for each in (distributions(by_day, ["first_tokens", "durations"])["durations"].over_time,):
         assert sum(part.count for part in each.values()) == 300
         assert len(each) == 2
 
