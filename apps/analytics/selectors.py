@@ -4,14 +4,17 @@ Questions about whole days of the organization are answered from its days, other
 what apps.ledger.selectors.totals gives, to the last digit.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
+from itertools import chain, groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 from django.db import connection
 
 from apps.analytics.distributions import Distribution, counted
@@ -59,6 +62,9 @@ _COLUMNS: Mapping[Dimension, str] = {
 }
 # Of an EventFilter, what sums can be narrowed by. The others (a session, a user) only the ledger knows.
 _NARROWED = ("provider", "model", "client_name", "operation", "ending", "error_type")
+_KNOWN = frozenset({"project_ids", "start", "end", "provider_key_id", *_NARROWED})
+# Rows that are read at once.
+_CHUNK = 1_000
 Key = tuple[Any, ...]
 
 
@@ -102,18 +108,53 @@ def summed_days_of() -> str:
     return "" if state is None else state.time_zone
 
 
+def widened(wanted: EventFilter) -> EventFilter:
+    """A filter that the sums can answer, of all those calls and maybe more."""
+    changes = {name: None for name in wanted.__struct_fields__ if name not in _KNOWN}
+    start, end = wanted.start, wanted.end
+    if start is not None:
+        start -= (start - _EPOCH) % QUARTER
+    if end is not None:
+        end += (_EPOCH - end) % QUARTER
+    return msgspec.structs.replace(wanted, start=start, end=end, **changes)
+
+
 def summed(question: Question) -> list[Sums]:
     """A row for each stretch of time and combination that has calls, in order. Raises UnansweredError."""
+    with connection.cursor() as cursor:
+        return list(_sums(cursor, question))
+
+
+def stream_sums(question: Question) -> Iterator[Sums]:
+    """As `summed`, one after the other, in constant memory. In a transaction."""
+    with connection.chunked_cursor() as cursor:
+        yield from _sums(cursor, question)
+
+
+def _sums(cursor: Any, question: Question) -> Iterator[Sums]:
+    source, width = _Source.of(question), 1 + len(question.by)
+    names = f"{source.names(question)}, currency"
+    cursor.execute(
+        f"SELECT {names}, {_SUMS} FROM analytics_rollup r WHERE {source.where}"
+        f" GROUP BY {names} HAVING {_HAS_CALLS} ORDER BY {names}",
+        source.values,
+    )
+    rows = chain.from_iterable(iter(partial(cursor.fetchmany, _CHUNK), []))
+    for key, parts in groupby(rows, key=lambda row: row[:width]):
+        yield Sums(key[0], key[1:], _totals(part[width:] for part in parts))
+
+
+def count_sums(question: Question) -> int:
+    """How many rows `summed` has. Raises UnansweredError."""
     source = _Source.of(question)
-    names = ", ".join((source.period, *(_COLUMNS[each] for each in question.by), "currency"))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {names}, {_SUMS} FROM analytics_rollup r WHERE {source.where}"
-            f" GROUP BY {names} HAVING sum(events) <> 0 OR sum(adjustments) <> 0 ORDER BY {names}",
+            f"SELECT count(*) FROM (SELECT FROM analytics_rollup r WHERE {source.where}"
+            f" GROUP BY {source.names(question)} HAVING {_HAS_CALLS}) AS one",
             source.values,
         )
-        rows = cursor.fetchall()
-    return [Sums(key[0], key[1:], _totals(parts)) for key, parts in _by_key(rows, question).items()]
+        found: int = cursor.fetchone()[0]
+        return found
 
 
 def whole(question: Question) -> Totals:
@@ -128,7 +169,7 @@ def distributions(question: Question, measure: str) -> dict[tuple[datetime | Non
     Raises UnansweredError.
     """
     source = _Source.of(question)
-    names = ", ".join((source.period, *(_COLUMNS[each] for each in question.by)))
+    names = source.names(question)
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {names}, c.bucket, sum(c.number)::bigint FROM analytics_rollup r, {counted(f'r.{measure}')} AS c"
@@ -167,6 +208,7 @@ def spent(question: Question) -> dict[str, dict[Key, Spent]]:
 
 _SUMMED = ("events", "calls", "failed", "unpriced", "unpriced_tokens", "adjustments", "cost", "adjusted_cost")
 _SUMS = ", ".join(f"sum({name})" for name in (*_SUMMED, *METER_COLUMNS.values()))
+_HAS_CALLS = "(sum(events) <> 0 OR sum(adjustments) <> 0)"
 
 
 def _totals(rows: Iterable[Sequence[Any]]) -> Totals:
@@ -208,11 +250,15 @@ class _Source:
     period: str
     values: dict[str, Any]
 
+    def names(self, question: Question) -> str:
+        """What tells the question's rows apart."""
+        return ", ".join((self.period, *(_COLUMNS[each] for each in question.by)))
+
     @classmethod
     def of(cls, question: Question) -> "_Source":
         wanted, values = question.filter, dict[str, Any]()
         asked = {name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None}
-        if beyond := sorted(asked - {"project_ids", "start", "end", "provider_key_id", *_NARROWED}):
+        if beyond := sorted(asked - _KNOWN):
             raise UnansweredError(f"There are no sums by {', '.join(beyond)}: ask the ledger for its rows.")
         conditions = ["r.grain = %(grain)s"]
         values["grain"] = _grain(question).value
