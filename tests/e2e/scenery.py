@@ -22,7 +22,7 @@ from tenancy import tenant_scope
 from tests.analytics.scenery import add_calls
 from tests.cast import KeyRing, Member, Workspace
 from tests.e2e.cast import person
-from tests.e2e.usage_scenery import make_usage
+from tests.e2e.usage_scenery import make_exports, make_usage
 
 Environment, Role = Project.Environment, Membership.Role
 PROVIDERS = (
@@ -56,6 +56,7 @@ def make() -> dict[str, Any]:
         spenders = [create_project(name=name) for name in ("Support", "Search", "Research")]
         add_calls(spenders, until=timezone.now(), days=64, scale=0.6)
         rollups.recount(spending.time_zone)
+        make_exports(Workspace(owner[1], spending, spenders[0]))
     leaving = create_organization(name="Difference Engines", owner=owner[1].user)
     with tenant_scope(leaving):
         request_deletion(organization=leaving, actor=owner[1].user)

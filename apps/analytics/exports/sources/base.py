@@ -21,10 +21,8 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`table` and `totals` of the same snapshot tie to the last digit. `count`: about how many rows, from the sums.
-
-    Each raises UnansweredError for what the sums don't know, where it asks them.
-    """
+    """`table` and `totals` of the same snapshot tie to the last digit. `count` says from the sums about how many rows
+    there are, and raises UnansweredError for what there will be no table of."""
 
     label: str
     table: Callable[[Wanted], Table]

@@ -215,6 +215,7 @@ def _totals(wanted: Wanted) -> Totals:
 
 
 def _count(wanted: Wanted) -> int:
+    summed_at()
     return count_sums(_question(wanted))
 
 

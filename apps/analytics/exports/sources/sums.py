@@ -51,6 +51,7 @@ def _totals(wanted: Wanted) -> Totals:
 
 
 def _count(wanted: Wanted) -> int:
+    summed_at()
     return count_sums(wanted.question)
 
 
