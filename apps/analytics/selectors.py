@@ -259,7 +259,7 @@ class _Source:
         wanted, values = question.filter, dict[str, Any]()
         asked = {name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None}
         if beyond := sorted(asked - _KNOWN):
-            raise UnansweredError(f"There are no sums by {', '.join(beyond)}: ask the ledger for its rows.")
+            raise UnansweredError(f"There are no sums by {', '.join(beyond)}: leave that out, or ask for calls.")
         conditions = ["r.grain = %(grain)s"]
         values["grain"] = _grain(question).value
         if wanted.project_ids is not None:

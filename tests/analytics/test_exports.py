@@ -720,7 +720,7 @@ def test_the_page_carries_over_what_was_looked_at(acme: Workspace, usage: uuid.U
     export, calls = page.context["export"], page.context["form"]
     assert (export["content"].value(), export["by"].value(), export["format"].value()) == ("sums", ["client"], "csv")
     assert (calls["project"].value(), calls["period"].value()) == (str(usage), "7")
-    assert "Of the one hour that you came from" in text_of(page)
+    assert "Calls from 1 May 2026, 10:00 to 11:00." in text_of(page)
     ledger = browser.get(acme.url(f"ledger/?project={usage}&period=all")).content.decode()
     assert f"usage/exports/?project={usage}&amp;period=all&amp;content=rows" in ledger
     overview = browser.get(acme.url(f"usage/?project={usage}&period=all&by=model")).content.decode()

@@ -50,6 +50,7 @@ def make() -> dict[str, Any]:
         staff = [(_somebody(f"{name.split()[0].lower()[:20]}.{word}", name)[1], role) for name, role in STAFF]
         people = {"owner": owner[0], **_members(workspace, staff, word)}
         usage = make_usage(workspace, *(Project.objects.get(id=projects[name]) for name in ("full", "staging")))
+        rollups.recount(organization.time_zone)
     empty = create_organization(name="Quiet Mills", owner=owner[1].user)
     spending = create_organization(name="Harbour Lights", owner=owner[1].user)
     with tenant_scope(spending):
