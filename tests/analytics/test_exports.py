@@ -1,9 +1,11 @@
 """Exports: every way to a number says the same to the last digit, and files are made once, whole, and for members."""
 
+import copy
 import csv
 import gzip
 import json
 import threading
+import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -12,6 +14,7 @@ from functools import partial
 from hashlib import sha256
 from io import StringIO
 from itertools import product
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -21,6 +24,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client as Browser
 from django.utils import timezone
+from pytest_django import Settings
 
 from apps.analytics import rollups, tasks
 from apps.analytics.exports import formats, making
@@ -28,7 +32,7 @@ from apps.analytics.exports.making import MOST_AT_ONCE, MOST_ATTEMPTS, ExportErr
 from apps.analytics.exports.sources import SOURCES
 from apps.analytics.exports.sources.focus import COLUMNS
 from apps.analytics.exports.wanted import Content, Format, Wanted
-from apps.analytics.models import Export
+from apps.analytics.models import Export, Rollup
 from apps.analytics.selectors import Dimension, Granularity, UnansweredError, stream_sums, summed
 from apps.audit.models import Entry
 from apps.ledger.models import METER_COLUMNS, Outbox
@@ -37,8 +41,9 @@ from apps.organizations import services as organizations
 from apps.organizations.models import Membership, Organization
 from apps.organizations.tasks import delete_due
 from apps.pricing.meters import Meter
+from config.settings import STORAGES
 from tenancy import tenant_scope
-from tenancy.files import storage, tenant_path
+from tenancy.files import delete_all_files, storage, tenant_path
 from tests.cast import Member, Workspace
 from tests.ledger import facts
 from tests.ledger.facts import MAY
@@ -333,12 +338,12 @@ def test_what_sums_do_not_know_is_refused_and_rows_are_counted_without(acme: Wor
 
 @pytest.mark.parametrize("content", Content)
 def test_a_file_is_of_one_moment(
-    committed: tuple[Workspace, Workspace], monkeypatch: pytest.MonkeyPatch, content: Content
+    busy: tuple[Workspace, uuid.UUID], monkeypatch: pytest.MonkeyPatch, content: Content
 ) -> None:
     """What comes in and is summed up while it is read is not in it, and the moment that it names is before that."""
     monkeypatch.setattr("apps.ledger.selectors.pages.CHUNK", 2)
     monkeypatch.setattr("apps.analytics.exports.formats._PIECE", 1)
-    acme, project = committed[0], uuid.uuid4()
+    acme, project = busy
     asked = wanted(content, Format.JSONL, project_ids=(project,))
 
     def store(count: int) -> None:
@@ -361,6 +366,35 @@ def test_a_file_is_of_one_moment(
     assert datetime.fromisoformat(moment) <= begun
     with tenant_scope(acme.organization):
         assert costs_of(rows_of(asked), content) == totals(asked.filter).costs != before
+
+
+def test_memory_does_not_grow_with_the_rows(acme: Workspace, usage: uuid.UUID) -> None:
+    """Ten times the sums in no more than twice the memory."""
+    names = ", ".join(f'"{field.column}"' for field in Rollup._meta.concrete_fields[1:] if field.name != "starts_at")
+
+    def add(days: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO analytics_rollup (id, starts_at, {names}) SELECT gen_random_uuid(), starts_at + day * interval"
+                f" '1 day', {names} FROM analytics_rollup, generate_series(1, %s) AS day"
+                " WHERE id = (SELECT id FROM analytics_rollup WHERE grain = 'day' AND cost > 0 ORDER BY starts_at DESC LIMIT 1)",
+                [days],
+            )
+
+    def peak(content: Content) -> int:
+        tracemalloc.start()
+        try:
+            assert sum(piece.count("\r\n") for piece in streamed(wanted(content))) > 1
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    for content in (Content.SUMS, Content.FOCUS):
+        add(1_500)
+        few = peak(content)
+        add(13_500)
+        assert peak(content) < 2 * few
+        Rollup.objects.filter(starts_at__gt=timezone.now() + timedelta(days=365)).delete()
 
 
 def run(acme: Workspace, *works: Callable[[], object]) -> None:
@@ -473,35 +507,47 @@ def test_a_disk_that_is_full_is_said(acme: Workspace, usage: uuid.UUID) -> None:
         making.opened(export)
 
 
-def test_two_workers_make_it_once(committed: tuple[Workspace, Workspace], monkeypatch: pytest.MonkeyPatch) -> None:
-    acme, project = committed[0], uuid.uuid4()
+def test_two_workers_make_it_once(busy: tuple[Workspace, uuid.UUID], monkeypatch: pytest.MonkeyPatch) -> None:
+    acme, project = busy
     with tenant_scope(acme.organization):
         facts.event(project)
-        export, _ = request_export(
-            wanted(Content.ROWS, project_ids=(project,)), expected_rows=1, author_id=uuid.uuid4()
-        )
-    both, written = threading.Barrier(2), list[int]()
-    pieces = formats.pieces
+        asked = wanted(Content.ROWS, project_ids=(project,))
+        export, _ = request_export(asked, expected_rows=1, author_id=uuid.uuid4())
+    at_it, gone, pieces = threading.Event(), threading.Event(), formats.pieces
 
     def slowly(*arguments: Any) -> Iterator[str]:
-        written.append(1)
-        # The other one has come and gone by then.
-        both.wait(timeout=30)
+        assert not at_it.is_set()
+        at_it.set()
+        assert gone.wait(timeout=30)
         yield from pieces(*arguments)
 
-    def second() -> None:
-        while not written:
-            pass
+    def come_and_go() -> None:
+        assert at_it.wait(timeout=30)
         make(export.pk)
-        both.wait(timeout=30)
+        gone.set()
 
     monkeypatch.setattr(making, "pieces", slowly)
-    run(acme, lambda: make(export.pk), second)
+    run(acme, lambda: make(export.pk), come_and_go)
     with tenant_scope(acme.organization):
         export.refresh_from_db()
-        assert (export.status, export.attempts, export.rows, written) == (Status.DONE, 1, 1, [1])
-        assert len([name for name in files() if name.startswith(str(export.pk))]) == 1
-        Export.objects.all().delete()
+        assert (export.status, export.attempts, export.rows) == (Status.DONE, 1, 1)
+        assert files() == [export.file.rpartition("/")[2]]
+
+
+def test_two_who_ask_at_once_find_room_for_one(busy: tuple[Workspace, uuid.UUID]) -> None:
+    acme, _ = busy
+    refused: list[ExportError] = []
+
+    def ask_for_one(place: int) -> None:
+        try:
+            request_export(wanted(Content.ROWS, model=str(place)), expected_rows=1, author_id=uuid.uuid4())
+        except ExportError as error:
+            refused.append(error)
+
+    run(acme, *(partial(ask_for_one, place) for place in range(MOST_AT_ONCE + 2)))
+    with tenant_scope(acme.organization):
+        assert Export.objects.count() == MOST_AT_ONCE
+    assert len(refused) == 2
 
 
 def test_how_far_it_is_can_be_seen(acme: Workspace, usage: uuid.UUID, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -555,6 +601,24 @@ def test_tidying_asks_again_and_deletes_what_has_expired(
     with pytest.raises(making.ExpiredError):
         making.opened(old)
     assert content_of(kept)
+
+
+def test_files_on_disk_are_nobody_elses_and_go_away(
+    acme: Workspace, usage: uuid.UUID, settings: Settings, tmp_path: Path
+) -> None:
+    on_disk: dict[str, Any] = copy.deepcopy(STORAGES)
+    on_disk["exports"]["OPTIONS"]["location"] = tmp_path
+    settings.STORAGES = on_disk
+    export = made(wanted(Content.SUMS))
+    path = tmp_path / export.file
+    assert path.parent == tmp_path / acme.organization.schema_name
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert content_of(export).startswith("starts_at,project,model,status,")
+    delete_all_files(acme.organization.schema_name)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(making.ExpiredError):
+        making.opened(export)
+    delete_all_files(acme.organization.schema_name)
 
 
 @pytest.mark.usefixtures("by_owner")
