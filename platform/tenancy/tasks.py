@@ -1,5 +1,6 @@
 """The base of all Celery tasks, and the task that keeps spare schemas ready."""
 
+import inspect
 import logging
 from functools import partial
 from typing import Any
@@ -24,9 +25,13 @@ class TenantTask(Task[Any, Any]):
     """
 
     abstract = True
+    # Celery would hold the keywords to the body's, which lack the organization: that is done here.
+    typing = False
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
         self.check_arguments(kwargs or {})
+        own = {name: value for name, value in (kwargs or {}).items() if name != "organization_id"}
+        inspect.signature(self.run).bind(*(args or ()), **own)
         return super().apply_async(args, kwargs, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,9 +1,10 @@
 """The base tasks: one organization, or none by declaration."""
 
 import uuid
+from typing import Any
 
 import pytest
-from celery import shared_task
+from celery import Celery, shared_task
 
 from apps.organizations.models import Organization
 from apps.projects.models import Project
@@ -30,6 +31,22 @@ def test_a_task_runs_in_the_organization_it_names(acme: Workspace, globex: Works
         assert current_scope() is not None
     assert count_projects(organization_id=str(acme.organization.pk), name="nothing") == 0
     assert current_scope() is None
+
+
+def test_a_task_is_queued_with_its_organization(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, Any]] = []
+    monkeypatch.setattr(Celery, "send_task", lambda _, name, args, kwargs, **options: sent.append((name, kwargs)))
+    count_projects.delay(organization_id="1", name="production")
+    count_projects.apply_async(kwargs={"organization_id": "2", "name": "production"}, expires=10)
+    shared.delay()
+    assert sent == [
+        ("tests.count_projects", {"organization_id": "1", "name": "production"}),
+        ("tests.count_projects", {"organization_id": "2", "name": "production"}),
+        ("tests.shared", {}),
+    ]
+    with pytest.raises(TypeError):
+        count_projects.delay(organization_id="1", nome="production")
+    assert len(sent) == 3
 
 
 def test_a_task_without_an_organization_is_refused_when_queued_and_when_run(db: None) -> None:
