@@ -568,8 +568,9 @@ def test_enough_is_enough_and_the_same_is_made_once(
     acme: Workspace, usage: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     author = uuid.uuid4()
-    first, is_new = request_export(wanted(Content.ROWS), expected_rows=1, author_id=author)
-    again, is_new_again = request_export(wanted(Content.ROWS), expected_rows=1, author_id=author)
+    asked = wanted(Content.SUMS, project_ids=(usage,), start=MAY)
+    first, is_new = request_export(asked, expected_rows=1, author_id=author)
+    again, is_new_again = request_export(asked, expected_rows=1, author_id=author)
     assert (again, is_new, is_new_again) == (first, True, False)
     for place in range(MOST_AT_ONCE - 1):
         request_export(wanted(Content.ROWS, model=str(place)), expected_rows=1, author_id=author)

@@ -62,7 +62,6 @@ class Ground:
         self.temporary = folder / "tmp"
         self.profiles = folder / "profiles"
         self.storage = folder / "storage"
-        self.exports = folder / "exports"
         for place in (self.logs, self.temporary, self.profiles, self.storage):
             place.mkdir()
         web_port = free_port()
@@ -81,7 +80,6 @@ class Ground:
                 "LOG_LEVEL": "DEBUG",
                 "EMAIL_URL": self.mailbox.url,
                 "STATIC_ROOT": str(folder / "static"),
-                "EXPORTS_FOLDER": str(self.exports),
                 "BEAT_SCHEDULE": str(folder / "celerybeat-schedule"),
                 "WORKER_CONCURRENCY": "1",
                 "SPARE_SCHEMAS": "3",

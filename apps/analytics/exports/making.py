@@ -92,14 +92,13 @@ def request_export(wanted: Wanted, *, expected_rows: int, author_id: uuid.UUID) 
         cursor.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"exports:{require_scope().schema_name}"]
         )
-    asked = wanted.to_json()
     others = list(Export.objects.filter(status__in=UNDER_WAY).order_by("id"))
-    same = next((each for each in others if each.wanted == asked and each.author_id == author_id), None)
-    if same is not None:
-        return same, False
+    for each in others:
+        if each.author_id == author_id and Wanted.from_json(each.wanted) == wanted:
+            return each, False
     if len(others) >= MOST_AT_ONCE:
         raise ExportError(f"{MOST_AT_ONCE} exports are being made. Wait until one of them is done.")
-    made = Export.objects.create(wanted=asked, expected_rows=expected_rows, author_id=author_id)
+    made = Export.objects.create(wanted=wanted.to_json(), expected_rows=expected_rows, author_id=author_id)
     _ask(made)
     return made, True
 
@@ -128,9 +127,11 @@ def _work(export_id: uuid.UUID) -> str:
 
 @transaction.atomic
 def _begin(export_id: uuid.UUID) -> bool:
-    found = Export.objects.select_for_update(skip_locked=True).filter(pk=export_id, status__in=UNDER_WAY)
-    export = found.first()
-    if export is None or not is_alone_at(_work(export_id)):
+    # Alone first: what changed the row of one that is being made would undo all of that work.
+    if not is_alone_at(_work(export_id)):
+        return False
+    export = Export.objects.select_for_update().filter(pk=export_id, status__in=UNDER_WAY).first()
+    if export is None:
         return False
     if export.attempts >= MOST_ATTEMPTS:
         _fail(export_id, "It was begun several times and never finished.")
