@@ -4,6 +4,7 @@ Questions about whole days of the organization are answered from its days, other
 what apps.ledger.selectors.totals gives, to the last digit.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -11,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import partial
 from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,7 +23,7 @@ from apps.analytics.distributions import Distribution, counted
 from apps.analytics.insights import Spent
 from apps.analytics.models import Rollup, RollupState
 from apps.ledger.models import METER_COLUMNS
-from apps.ledger.selectors import NO_KEY, EventFilter, Totals
+from apps.ledger.selectors import EventFilter, Totals
 from apps.pricing.meters import Meter
 
 QUARTER = timedelta(minutes=15)
@@ -61,8 +63,10 @@ _COLUMNS: Mapping[Dimension, str] = {
     Dimension.ERROR: "error_type",
 }
 # Of an EventFilter, what sums can be narrowed by. The others (a session, a user) only the ledger knows.
-_NARROWED = ("provider", "model", "client_name", "operation", "ending", "error_type")
-_KNOWN = frozenset({"project_ids", "start", "end", "provider_key_id", *_NARROWED})
+_ANSWERED = frozenset(
+    ("project_ids", "start", "end", "provider", "model", "client_name", "provider_key_id", "operation", "ending",
+     "error_type")
+)  # fmt: skip
 # Rows that are read at once.
 _CHUNK = 1_000
 Key = tuple[Any, ...]
@@ -110,7 +114,7 @@ def summed_days_of() -> str:
 
 def widened(wanted: EventFilter) -> EventFilter:
     """A filter that the sums can answer, of all those calls and maybe more."""
-    changes = {name: None for name in wanted.__struct_fields__ if name not in _KNOWN}
+    changes = {name: None for name in wanted.__struct_fields__ if name not in _ANSWERED}
     start, end = wanted.start, wanted.end
     if start is not None:
         start -= (start - _EPOCH) % QUARTER
@@ -119,29 +123,33 @@ def widened(wanted: EventFilter) -> EventFilter:
     return msgspec.structs.replace(wanted, start=start, end=end, **changes)
 
 
-def summed(question: Question) -> list[Sums]:
-    """A row for each stretch of time and combination that has calls, in order. Raises UnansweredError."""
+def summed(question: Question, *, most: int = sys.maxsize) -> list[Sums]:
+    """A row for each stretch of time and combination that has calls, in order; the first `most`. Raises
+    UnansweredError."""
     with connection.cursor() as cursor:
-        return list(_sums(cursor, question))
+        return list(_sums(cursor, question, most))
 
 
 def stream_sums(question: Question) -> Iterator[Sums]:
     """As `summed`, one after the other, in constant memory. In a transaction."""
     with connection.chunked_cursor() as cursor:
-        yield from _sums(cursor, question)
+        yield from _sums(cursor, question, sys.maxsize)
 
 
-def _sums(cursor: Any, question: Question) -> Iterator[Sums]:
+def _sums(cursor: Any, question: Question, most: int) -> Iterator[Sums]:
     source, width = _Source.of(question), 1 + len(question.by)
-    names = f"{source.names(question)}, currency"
+    key = source.names(question)
     cursor.execute(
-        f"SELECT {names}, {_SUMS} FROM analytics_rollup r WHERE {source.where}"
-        f" GROUP BY {names} HAVING {_HAS_CALLS} ORDER BY {names}",
-        source.values,
+        f"SELECT * FROM (SELECT dense_rank() OVER (ORDER BY {key}) AS place, {key}, currency, {_SUMS}"
+        f"  FROM analytics_rollup r WHERE {source.where}"
+        f" GROUP BY {key}, currency HAVING {_HAS_CALLS}) AS ranked"
+        " WHERE place <= %(most)s ORDER BY place, currency",
+        {**source.values, "most": most},
     )
     rows = chain.from_iterable(iter(partial(cursor.fetchmany, _CHUNK), []))
-    for key, parts in groupby(rows, key=lambda row: row[:width]):
-        yield Sums(key[0], key[1:], _totals(part[width:] for part in parts))
+    for _, parts in groupby(rows, key=itemgetter(0)):
+        of_one = [part[1:] for part in parts]
+        yield Sums(of_one[0][0], of_one[0][1:width], _totals(part[width:] for part in of_one))
 
 
 def count_sums(question: Question) -> int:
@@ -256,35 +264,23 @@ class _Source:
 
     @classmethod
     def of(cls, question: Question) -> "_Source":
-        wanted, values = question.filter, dict[str, Any]()
+        wanted = question.filter
         asked = {name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None}
-        if beyond := sorted(asked - _KNOWN):
+        if beyond := sorted(asked - _ANSWERED):
             raise UnansweredError(f"There are no sums by {', '.join(beyond)}: leave that out, or ask for calls.")
-        conditions = ["r.grain = %(grain)s"]
+        if any((moment - _EPOCH) % QUARTER for moment in (wanted.start, wanted.end) if moment is not None):
+            raise UnansweredError("Times must be at full quarters of an hour, such as 10:00 or 10:15.")
+        where, values = wanted.where_of("r", time="starts_at")
+        where += " AND r.grain = %(grain)s"
         values["grain"] = _grain(question).value
         if wanted.project_ids is not None:
-            conditions.append("r.project_id = ANY(%(projects)s::uuid[])")
+            where += " AND r.project_id = ANY(%(projects)s::uuid[])"
             values["projects"] = list(wanted.project_ids)
-        for name, sign, moment in (("start", ">=", wanted.start), ("end", "<", wanted.end)):
-            if moment is not None:
-                if (moment - _EPOCH) % QUARTER:
-                    raise UnansweredError("Times must be at full quarters of an hour, such as 10:00 or 10:15.")
-                conditions.append(f"r.starts_at {sign} %({name})s")
-                values[name] = moment
-        if wanted.provider_key_id == NO_KEY:
-            conditions.append("r.provider_key_id IS NULL")
-        elif wanted.provider_key_id is not None:
-            conditions.append("r.provider_key_id = %(key)s")
-            values["key"] = wanted.provider_key_id
-        for name in _NARROWED:
-            if (value := getattr(wanted, name)) is not None:
-                conditions.append(f"r.{name} = %({name})s")
-                values[name] = str(value) if name == "ending" else value
         period = "NULL::timestamptz"
         if question.granularity is not None:
             period = "date_trunc(%(granularity)s, r.starts_at, %(zone)s)"
             values |= {"granularity": question.granularity.value, "zone": question.zone.key}
-        return cls(" AND ".join(conditions), period, values)
+        return cls(where, period, values)
 
 
 def _grain(question: Question) -> Rollup.Grain:

@@ -8,6 +8,7 @@ TOKENS = f"{PROJECT}ingest-tokens/"
 
 urlpatterns = [
     path("ledger/", ledger_views.ledger, name="ledger"),
+    path("ledger/completeness", ledger_views.completeness, name="ledger_completeness"),
     path("ledger/<uuid:event_id>/", ledger_views.event, name="ledger_event"),
     path("usage/exports/", export_views.exports, name="exports"),
     path("usage/exports/state", export_views.state, name="exports_state"),

@@ -186,3 +186,14 @@ def export_title(wanted: Wanted) -> str:
     by = ", ".join((*([wanted.granularity] if wanted.granularity else []), *wanted.by)).replace("_", " ")
     named = f"{SOURCES[wanted.content].label} by {by}" if by else SOURCES[wanted.content].label
     return f"{named} as {WRITERS[wanted.format].label}"
+
+
+def missing_in_words(reports: int, silent: int) -> str:
+    """Of reports that never came, and of keys and clients that nothing was reported with after a fetch."""
+    found = []
+    if reports:
+        found.append(f"at least {reports:,} report{'s' * (reports > 1)} missing")
+    if silent:
+        found.append(f"{silent:,} key{'s' * (silent > 1)} or client{'s' * (silent > 1)} went silent")
+    text = ", ".join(found) or "nothing seems to be missing"
+    return text[0].upper() + text[1:]

@@ -1,6 +1,5 @@
 """The base of all Celery tasks, and the task that keeps spare schemas ready."""
 
-import inspect
 import logging
 from functools import partial
 from typing import Any
@@ -25,13 +24,13 @@ class TenantTask(Task[Any, Any]):
     """
 
     abstract = True
-    # Celery would hold the keywords to the body's, which lack the organization: that is done here.
+    # Celery would hold all arguments against the body's, which does not receive `organization_id`.
     typing = False
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
         self.check_arguments(kwargs or {})
         own = {name: value for name, value in (kwargs or {}).items() if name != "organization_id"}
-        inspect.signature(self.run).bind(*(args or ()), **own)
+        self.__header__(*(args or ()), **own)  # type: ignore[attr-defined]  # missing in the stubs: the body's signature
         return super().apply_async(args, kwargs, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

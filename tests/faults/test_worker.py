@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 
 from devstack.servers import end
-from tests.faults.load import Event, Load, check_ledger
+from tests.faults.load import Load, check_ledger
 from tests.faults.pool import empty_pool, fill_pool, orphans, spares
 from tests.faults.stack import Program, Stack, Tenant, wait_until
 
@@ -72,22 +72,6 @@ def test_the_worker_dies_half_way(
     fill_pool(stack)
     wait_until(lambda: len(spares(stack)) == 2, "the pool is full")
     assert orphans(stack) == set()
-
-
-def test_a_worker_sums_up_what_was_reported(
-    stack: Stack, web: Program, tenant: Tenant, worker: Program, prices: tuple[Decimal, Decimal]
-) -> None:
-    """Through the queue, as beat asks for it every two seconds."""
-    worker.start()
-    event = Event(tenant, 1)
-    assert stack.request("POST", "/api/v1/usage-events/", event.body(), token=tenant.token).status == 201
-    sums = f"SELECT sum(calls) FROM {tenant.schema}.analytics_rollup WHERE grain = 'day' AND project_id = %s"
-    calls = f"SELECT count(*) FROM {tenant.schema}.ledger_usageevent WHERE project_id = %s"
-    with Celery(broker=stack.valkey.url, set_as_current=False) as app:
-        app.send_task("analytics.roll_up_changed", ignore_result=True)
-    wait_until(
-        lambda: stack.query(sums, [tenant.project_id]) == stack.query(calls, [tenant.project_id]), "it is summed up"
-    )
 
 
 CALLS = 40_000
