@@ -133,7 +133,6 @@ def _context(request: MemberRequest, calls: FilterForm, form: ExportForm) -> dic
         has_any=bool(projects_with_events()),
         lines=_lines(request, found),
         people=people({each.author_id for each in found}),
-        days_kept=making.KEPT.days,
         most_streamed=MOST_STREAMED,
     )
 
