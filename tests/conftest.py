@@ -17,8 +17,12 @@ from tests.cast import Member, Workspace
 
 @pytest.fixture(autouse=True)
 def plain_static_files(settings: Settings) -> None:
-    """Pages name static files as they are in the source: none are collected for tests."""
-    settings.STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+    """Pages name static files as they are in the source: none are collected for tests. What is exported is gone after
+    each."""
+    settings.STORAGES = {
+        "exports": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
 
 
 @pytest.fixture(scope="session")

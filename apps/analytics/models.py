@@ -1,7 +1,8 @@
-"""Sums over the ledger, kept up to date. Everything here can be made again from the ledger."""
+"""Sums over the ledger, kept up to date, and exports. Everything here can be made again from the ledger."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Now
 
 from tenancy.rows import TenantModel
 
@@ -74,3 +75,41 @@ class RollupState(TenantModel):
 
     def __str__(self) -> str:
         return f"as of {self.as_of}"
+
+
+class Export(TenantModel):
+    """A file of usage that a worker makes, and that stays until it expires (exports/making.py)."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+        # Its file was deleted.
+        EXPIRED = "expired"
+
+    # What is in it: exports.wanted.Wanted as JSON.
+    wanted = models.JSONField()
+    status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
+    author_id = models.UUIDField()
+    created_at = models.DateTimeField(db_default=Now())
+    # About how many rows it will have: what progress is measured by.
+    expected_rows = models.PositiveBigIntegerField()
+    # How often a worker began.
+    attempts = models.PositiveSmallIntegerField(default=0)
+    # Of one that failed: why, for people.
+    problem = models.CharField(max_length=200, blank=True, default="", db_default="")
+
+    # Of one that is done. The file is stored packed; its size and hash (hexadecimal) are those of what is in it.
+    finished_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    snapshot_at = models.DateTimeField(null=True)
+    file = models.CharField(max_length=200, blank=True, default="", db_default="")
+    rows = models.PositiveBigIntegerField(default=0)
+    bytes = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True, default="", db_default="")
+    # What the same calls come to in the same state, as GET /usage-events/ has totals.
+    totals = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.expected_rows} rows"

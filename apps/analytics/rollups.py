@@ -13,10 +13,7 @@ from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.db import connection
 from django.db.models import Sum
-from django.db.utils import OperationalError
-from psycopg.errors import SerializationFailure
 
 from apps.activity.models import DailyUsage
 from apps.activity.services import replace_days
@@ -24,8 +21,8 @@ from apps.analytics.counting import count_period, count_rows
 from apps.analytics.models import Rollup, RollupState
 from apps.ledger.models import Outbox, UsageEvent
 from apps.ledger.selectors.filters import projects_with_events
-from apps.ledger.snapshot import snapshot
-from tenancy.scope import require_scope, require_tenant_id
+from apps.ledger.snapshot import alone_at, taken_at
+from tenancy.scope import require_tenant_id
 
 # Notes whose rows one statement counts: each is of one of the ledger's transactions, with up to some 1,000 rows.
 NOTES = 200
@@ -74,24 +71,8 @@ def recount(time_zone: str) -> Progress:
 
 
 def _alone(work: Callable[[], Progress]) -> Progress:
-    """Does it in a transaction of one state of the ledger, unless another worker is at the sums."""
-    try:
-        with snapshot(writes=True):
-            return work() if _is_alone() else Progress.BUSY
-    except OperationalError as error:
-        if isinstance(error.__cause__, SerializationFailure):
-            # Another worker's transaction ended between our snapshot and the lock.
-            return Progress.BUSY
-        raise
-
-
-def _is_alone() -> bool:
-    """Until the transaction ends. Without waiting: the snapshot would be from before the wait."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [f"rollups:{require_scope().schema_name}"]
-        )
-        return bool(cursor.fetchone()[0])
+    """Does it unless another worker is at the sums."""
+    return alone_at("rollups", work) or Progress.BUSY
 
 
 def _count_notes(state: RollupState) -> Progress:
@@ -113,7 +94,7 @@ def _count_notes(state: RollupState) -> Progress:
     _sum_up(sorted(days), zone)
     if len(notes) == NOTES:
         return Progress.MORE
-    state.as_of = _now()
+    state.as_of = taken_at()
     state.save(update_fields=["as_of"])
     return Progress.DONE
 
@@ -144,7 +125,7 @@ def _recount(time_zone: str) -> Progress:
     for project in projects_with_events():
         days |= _count_days(project, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), zone)
     RollupState.objects.all().delete()
-    RollupState.objects.create(time_zone=time_zone, as_of=_now())
+    RollupState.objects.create(time_zone=time_zone, as_of=taken_at())
     replace_days(require_tenant_id(), None, _daily(sorted(days), zone))
     return Progress.DONE
 
@@ -163,14 +144,6 @@ def _count_days(project: UUID, start: datetime, end: datetime, zone: ZoneInfo) -
 def _day_of(moment: datetime, zone: ZoneInfo) -> datetime:
     """When the day began there that the moment lies in."""
     return datetime.combine(moment.astimezone(zone).date(), time(), zone)
-
-
-def _now() -> datetime:
-    """When the snapshot was taken."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT transaction_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-        return now
 
 
 def _sum_up(days: Sequence[datetime], zone: ZoneInfo) -> None:

@@ -5,14 +5,18 @@ what apps.ledger.selectors.totals gives, to the last digit.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 from django.db import connection
 
 from apps.analytics.distributions import Distribution, Gathered, sent
@@ -65,6 +69,8 @@ _ANSWERED = frozenset(
     ("project_ids", "start", "end", "provider", "model", "client_name", "provider_key_id", "operation", "ending",
      "error_type")
 )  # fmt: skip
+# Rows that are read at once.
+_CHUNK = 1_000
 Key = tuple[Any, ...]
 
 
@@ -108,21 +114,57 @@ def summed_days_of() -> str:
     return "" if state is None else state.time_zone
 
 
+def widened(wanted: EventFilter) -> EventFilter:
+    """A filter that the sums can answer, of all those calls and maybe more."""
+    changes = {name: None for name in wanted.__struct_fields__ if name not in _ANSWERED}
+    start, end = wanted.start, wanted.end
+    if start is not None:
+        start -= (start - _EPOCH) % QUARTER
+    if end is not None:
+        end += (_EPOCH - end) % QUARTER
+    return msgspec.structs.replace(wanted, start=start, end=end, **changes)
+
+
 def summed(question: Question, *, most: int = sys.maxsize) -> list[Sums]:
     """A row for each stretch of time and combination that has calls, in order; the first `most`. Raises
     UnansweredError."""
+    with connection.cursor() as cursor:
+        return list(_sums(cursor, question, most))
+
+
+def stream_sums(question: Question) -> Iterator[Sums]:
+    """As `summed`, one after the other, in constant memory. In a transaction."""
+    with connection.chunked_cursor() as cursor:
+        yield from _sums(cursor, question, sys.maxsize)
+
+
+def _sums(cursor: Any, question: Question, most: int) -> Iterator[Sums]:
+    source, width = _Source.of(question), 1 + len(question.by)
+    key = source.names(question)
+    cursor.execute(
+        f"SELECT * FROM (SELECT dense_rank() OVER (ORDER BY {key}) AS place, {key}, currency, {_SUMS}"
+        f"  FROM analytics_rollup r WHERE {source.where}"
+        f" GROUP BY {key}, currency HAVING {_HAS_CALLS}) AS ranked"
+        " WHERE place <= %(most)s ORDER BY place, currency",
+        {**source.values, "most": most},
+    )
+    rows = chain.from_iterable(iter(partial(cursor.fetchmany, _CHUNK), []))
+    for _, parts in groupby(rows, key=itemgetter(0)):
+        of_one = [part[1:] for part in parts]
+        yield Sums(of_one[0][0], of_one[0][1:width], _totals(part[width:] for part in of_one))
+
+
+def count_sums(question: Question) -> int:
+    """How many rows `summed` has. Raises UnansweredError."""
     source = _Source.of(question)
-    key = ", ".join((source.period, *(_COLUMNS[each] for each in question.by)))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT * FROM (SELECT dense_rank() OVER (ORDER BY {key}) AS place, {key}, currency, {_SUMS}"
-            f"  FROM analytics_rollup r WHERE {source.where}"
-            f" GROUP BY {key}, currency HAVING sum(events) <> 0 OR sum(adjustments) <> 0) AS ranked"
-            " WHERE place <= %(most)s ORDER BY place, currency",
-            {**source.values, "most": most},
+            f"SELECT count(*) FROM (SELECT FROM analytics_rollup r WHERE {source.where}"
+            f" GROUP BY {source.names(question)} HAVING {_HAS_CALLS}) AS one",
+            source.values,
         )
-        rows = [row[1:] for row in cursor.fetchall()]
-    return [Sums(of[0], of[1:], _totals(parts)) for of, parts in _by_key(rows, question).items()]
+        found: int = cursor.fetchone()[0]
+        return found
 
 
 def whole(question: Question) -> Totals:
@@ -146,7 +188,7 @@ class Measured:
 def distributions(question: Question, measures: Sequence[str]) -> dict[str, Measured]:
     """By measure (`durations`, `first_tokens`, `throughputs`), in one reading of the sums. Raises UnansweredError."""
     source = _Source.of(question)
-    names = ", ".join((source.period, *(_COLUMNS[each] for each in question.by)))
+    names = source.names(question)
     over_time = [Gathered[datetime | None]() for _ in measures]
     by_key = [Gathered[Key]() for _ in measures]
     with connection.chunked_cursor() as cursor:
@@ -165,15 +207,6 @@ def distributions(question: Question, measures: Sequence[str]) -> dict[str, Meas
         measure: Measured(times.all(), of_keys.all())
         for measure, times, of_keys in zip(measures, over_time, by_key, strict=True)
     }
-
-
-def _by_key(rows: Iterable[tuple[Any, ...]], question: Question) -> dict[Key, list[Any]]:
-    """The rest of each row, by the stretch of time and the dimensions that it begins with."""
-    width = 1 + len(question.by)
-    found: dict[Key, list[Any]] = {}
-    for row in rows:
-        found.setdefault(row[:width], []).append(row[width:])
-    return found
 
 
 def spent(question: Question) -> dict[str, dict[Key, Spent]]:
@@ -195,6 +228,7 @@ def spent(question: Question) -> dict[str, dict[Key, Spent]]:
 
 _SUMMED = ("events", "calls", "failed", "unpriced", "unpriced_tokens", "adjustments", "cost", "adjusted_cost")
 _SUMS = ", ".join(f"sum({name})" for name in (*_SUMMED, *METER_COLUMNS.values()))
+_HAS_CALLS = "(sum(events) <> 0 OR sum(adjustments) <> 0)"
 
 
 def _totals(rows: Iterable[Sequence[Any]]) -> Totals:
@@ -236,12 +270,16 @@ class _Source:
     period: str
     values: dict[str, Any]
 
+    def names(self, question: Question) -> str:
+        """What tells the question's rows apart."""
+        return ", ".join((self.period, *(_COLUMNS[each] for each in question.by)))
+
     @classmethod
     def of(cls, question: Question) -> "_Source":
         wanted = question.filter
         asked = {name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None}
         if beyond := sorted(asked - _ANSWERED):
-            raise UnansweredError(f"There are no sums by {', '.join(beyond)}: ask the ledger for its rows.")
+            raise UnansweredError(f"There are no sums by {', '.join(beyond)}: leave that out, or ask for calls.")
         if any((moment - _EPOCH) % QUARTER for moment in (wanted.start, wanted.end) if moment is not None):
             raise UnansweredError("Times must be at full quarters of an hour, such as 10:00 or 10:15.")
         where, values = wanted.where_of("r", time="starts_at")

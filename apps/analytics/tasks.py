@@ -1,10 +1,13 @@
-"""Summing up in the background."""
+"""Summing up and exporting in the background."""
+
+import uuid
 
 from celery import shared_task
 from django.utils import timezone
 
 from apps.activity.services import changed_organizations, note_summed
 from apps.analytics import rollups
+from apps.analytics.exports import making
 from apps.analytics.rollups import Progress
 from apps.ledger.models import Outbox
 from apps.organizations.models import Organization
@@ -54,7 +57,14 @@ def sweep() -> int:
 
 @shared_task(name="analytics.sweep_organization", base=TenantTask)
 def sweep_organization() -> None:
-    """Sums up where there is something to, also where that was never done."""
+    """Sums up where there is something to, also where that was never done. Goes on with exports, and ends old ones."""
     organization_id = str(require_tenant_id())
     if Outbox.objects.exists() or rollups.is_due(Organization.objects.get(pk=organization_id).time_zone):
         roll_up.delay(organization_id=organization_id)
+    making.tidy()
+
+
+@shared_task(name="analytics.make_export", base=TenantTask)
+def make_export(export_id: str) -> None:
+    """Makes the file of an export."""
+    making.make(uuid.UUID(export_id))

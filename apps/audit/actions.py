@@ -51,5 +51,7 @@ ACTIONS = {
     "repricing.reversed": "took back a re-pricing: {reason}",
     "ingest_token.created": "made the ingest token {token} of {subject}",
     "ingest_token.revoked": "revoked the ingest token {token} of {subject}",
+    "export.requested": "had an export made: {subject}",
+    "export.downloaded": "downloaded an export: {subject}",
     "usage.deleted": "deleted {events} calls from before {before}: they are kept no longer",
 }

@@ -19,6 +19,7 @@ KINDS = {
     "provider_key": "Provider keys",
     "client": "Clients",
     "usage": "Usage",
+    "export": "Exports",
     "ingest_token": "Ingest tokens",
     "price": "Prices",
     "repricing": "Re-pricings",

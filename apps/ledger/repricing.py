@@ -10,19 +10,15 @@ whose events it changes: a batch stands together with the place where the next b
 be killed at any moment and begun again, and what two workers do at once is done once.
 """
 
-import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import msgspec
-from celery import current_app
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerError
 
 from apps.ledger.models import Adjustment, PriceStatus, Repricing, UsageEvent
 from apps.ledger.prices import Price, price_of
@@ -32,9 +28,8 @@ from apps.ledger.snapshot import snapshot
 from apps.ledger.standing import Standing, adjust, lock_project, standing_of, standings, store
 from apps.pricing.selectors import current_book, forget_book, forget_terms, newest_snapshot_id, price_version
 from tenancy.scope import require_tenant_id
+from tenancy.tasks import ask_for
 from web.errors import DomainError
-
-logger = logging.getLogger(__name__)
 
 # Events a transaction takes: about a tenth of a second for which ingestion of the project's spans waits.
 BATCH = 500
@@ -225,15 +220,7 @@ def ask_again(repricing: Repricing) -> None:
 
 
 def _ask_for(task: str, repricing: Repricing) -> None:
-    arguments = {"repricing_id": str(repricing.pk), "organization_id": str(require_tenant_id())}
-    transaction.on_commit(partial(_send, task, arguments))
-
-
-def _send(task: str, arguments: dict[str, str]) -> None:
-    try:
-        current_app.send_task(task, kwargs=arguments)
-    except BrokerError:
-        logger.exception("%s can't be asked for; ledger.tidy does it daily", task)
+    ask_for(task, repricing_id=str(repricing.pk))
 
 
 # --- Running, batch by batch ---

@@ -1,11 +1,16 @@
 """Reading one state of the ledger with many queries, also while a response is sent."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from datetime import datetime
 from typing import TypeVar
 
 from django.db import connection, transaction
+from django.db.utils import OperationalError
+from psycopg.errors import SerializationFailure
+
+from tenancy.scope import require_scope
 
 Item = TypeVar("Item")
 
@@ -25,6 +30,37 @@ def snapshot(*, writes: bool = False) -> Iterator[None]:
                 access = "READ WRITE" if writes else "READ ONLY"
                 cursor.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, {access}")
         yield
+
+
+def taken_at() -> datetime:
+    """When the snapshot that this is read in was begun: all that was committed before is in it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT transaction_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+        return moment
+
+
+def alone_at(work: str, do: Callable[[], Item]) -> Item | None:
+    """What `do` returns, done in a transaction of one state of the ledger that may write, while nobody else of the
+    organization is at the `work` of this name. None where somebody is, or was a moment ago."""
+    try:
+        with snapshot(writes=True):
+            return do() if is_alone_at(work) else None
+    except OperationalError as error:
+        if isinstance(error.__cause__, SerializationFailure):
+            # Another worker's transaction ended between our snapshot and the lock.
+            return None
+        raise
+
+
+def is_alone_at(work: str) -> bool:
+    """Whether nobody else is at it, who then isn't until the transaction ends. Without waiting: the snapshot would be
+    from before the wait."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [f"{work}:{require_scope().schema_name}"]
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def kept_in_scope(items: Generator[Item, None, None]) -> Generator[Item, None, None]:

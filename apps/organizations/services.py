@@ -18,6 +18,7 @@ from apps.organizations.models import Invitation, Membership, Organization
 from apps.organizations.zones import ZONES
 from apps.pricing.agreements import delete_terms
 from tenancy import NotOwnerError, provisioning, tenant_scope
+from tenancy.files import delete_all_files
 from tenancy.roles import as_owner
 from tenancy.tasks import fill_pool
 from web.errors import DomainError
@@ -170,6 +171,7 @@ def _delete_one() -> bool:
     if organization is None:
         return False
     provisioning.drop_schema(organization.schema_name)
+    delete_all_files(organization.schema_name)
     Membership.objects.filter(organization=organization).delete()
     Invitation.objects.filter(organization=organization).delete()
     delete_terms(organization_id=organization.pk)

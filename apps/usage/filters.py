@@ -1,15 +1,18 @@
 """The ledger's filter as people choose it: what all pages of calls have, and what only its rows say."""
 
-from datetime import datetime, timedelta
+import uuid
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 from django import forms
 
-from apps.analytics.filters import CallsForm, text_field
+from apps.analytics.filters import NO_KEY_CHOICE, NOTHING, CallsForm, text_field
 from apps.ledger.calls import Ending
 from apps.ledger.models import PriceStatus
-from apps.ledger.selectors import EventFilter
+from apps.ledger.selectors import NO_KEY, EventFilter
+from apps.vault.providers import label_of
 
 STATUSES = [
     ("", "Any status"),
@@ -66,3 +69,76 @@ class FilterForm(CallsForm):
         if self.chosen_hour is not None:
             changes["start"], changes["end"] = self.chosen_hour
         return msgspec.structs.replace(found, **changes)
+
+
+def in_words(wanted: EventFilter, names: dict[uuid.UUID, str], zone: ZoneInfo) -> list[tuple[str, str]]:
+    """What a filter asks for: (name, value)."""
+    of_projects = ", ".join(names.get(each, "a project that is gone") for each in wanted.project_ids or ())
+    key = "none was named" if wanted.provider_key_id == NO_KEY else str(wanted.provider_key_id or "")
+    chosen = [
+        ("Projects", of_projects or "all"),
+        *_period(wanted, zone),
+        ("Provider", label_of(wanted.provider) if wanted.provider else _said(wanted.provider)),
+        ("Model", _said(wanted.model)),
+        ("Client", _said(wanted.client_name)),
+        ("Provider key", key),
+        ("Operation", _said(wanted.operation)),
+        ("Status", str(wanted.status.label) if wanted.status else ""),
+        ("Ended", wanted.ending.value if wanted.ending else ""),
+        ("Error", _said(wanted.error_type)),
+        ("Session", wanted.session or ""),
+        ("User", wanted.user_label or ""),
+    ]
+    return [(name, value) for name, value in chosen if value]
+
+
+def _period(wanted: EventFilter, zone: ZoneInfo) -> list[tuple[str, str]]:
+    if hour := _hour(wanted):
+        return [("Hour", f"{hour.astimezone(zone):%-d %B %Y, %H:%M}")]
+    return [
+        ("From", f"{wanted.start.astimezone(zone):%-d %B %Y}" if wanted.start else ""),
+        ("To", f"{_last_day(wanted, zone):%-d %B %Y}" if wanted.end else ""),
+    ]
+
+
+def _hour(wanted: EventFilter) -> datetime | None:
+    """When the hour begins, where the period is one."""
+    is_one = wanted.start is not None and wanted.end is not None and wanted.end - wanted.start == HOUR
+    return wanted.start if is_one else None
+
+
+def _said(name: str | None) -> str:
+    return "none was named" if name == "" else name or ""
+
+
+def _last_day(wanted: EventFilter, zone: ZoneInfo) -> date:
+    assert wanted.end is not None
+    return (wanted.end.astimezone(zone) - timedelta(seconds=1)).date()
+
+
+def fields_of(wanted: EventFilter, zone: ZoneInfo) -> dict[str, str]:
+    """The form's fields for the same calls, as they stand in an address."""
+    hour, has_days = _hour(wanted), wanted.start or wanted.end
+    fields = {
+        "hour": hour.isoformat() if hour else "",
+        "project": str(wanted.project_ids[0]) if wanted.project_ids else "",
+        "period": "custom" if has_days else "all",
+        "from": f"{wanted.start.astimezone(zone):%Y-%m-%d}" if wanted.start else "",
+        "to": f"{_last_day(wanted, zone)}" if wanted.end else "",
+        "status": wanted.status.value if wanted.status else "",
+        "provider": _field(wanted.provider),
+        "model": _field(wanted.model),
+        "client": _field(wanted.client_name),
+        "key": NO_KEY_CHOICE if wanted.provider_key_id == NO_KEY else str(wanted.provider_key_id or ""),
+        "operation": _field(wanted.operation),
+        "ending": wanted.ending.value if wanted.ending else "",
+        "error": _field(wanted.error_type),
+        "session": wanted.session or "",
+        "user": wanted.user_label or "",
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _field(name: str | None) -> str:
+    """As the form has it."""
+    return NOTHING if name == "" else name or ""

@@ -9,8 +9,13 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 
+from apps.analytics.exports.formats import WRITERS
+from apps.analytics.exports.sources import SOURCES
+from apps.analytics.exports.wanted import Content, Format, Wanted
 from apps.analytics.filters import FIRST_DAY, LAST_DAY
+from apps.analytics.selectors import Dimension, Granularity
 from apps.directory.ingest_tokens import LONGEST_NAME
+from apps.ledger.selectors import EventFilter
 from apps.pricing.feeds.base import Rate
 from apps.pricing.meters import Meter
 from apps.usage import words
@@ -179,3 +184,49 @@ class RetentionForm(forms.Form):
     @property
     def chosen(self) -> int | None:
         return self.cleaned_data["days"] if self.cleaned_data["keep"] == "days" else None
+
+
+class ExportForm(forms.Form):
+    """What is in a file, and how it is written. The calls are chosen in a FilterForm beside it."""
+
+    content = forms.ChoiceField(
+        label="What is in it",
+        choices=[(name.value, source.label) for name, source in SOURCES.items()],
+        widget=forms.RadioSelect,
+    )
+    format = forms.ChoiceField(choices=[(name.value, writer.label) for name, writer in WRITERS.items()])
+    granularity = forms.ChoiceField(
+        required=False,
+        label="A row for each",
+        choices=[*((each.value, each.value.capitalize()) for each in Granularity), ("", "All time together")],
+    )
+    by = forms.MultipleChoiceField(
+        required=False,
+        label="And for each",
+        choices=[(each.value, each.value.replace("_", " ").capitalize()) for each in Dimension],
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("content") == Content.FOCUS and cleaned.get("granularity") not in (
+            Granularity.HOUR,
+            Granularity.DAY,
+        ):
+            self.add_error("granularity", "FOCUS has a row for each hour or day.")
+        return cleaned
+
+    def wanted(self, calls: EventFilter, zone: ZoneInfo) -> Wanted:
+        """Of a valid form only. What the content has no use for is left out."""
+        chosen = self.cleaned_data
+        content = Content(chosen["content"])
+        granularity = chosen["granularity"] if content is not Content.ROWS else ""
+        by = chosen["by"] if content is Content.SUMS else []
+        return Wanted(
+            content=content,
+            format=Format(chosen["format"]),
+            filter=calls,
+            zone=zone.key,
+            granularity=Granularity(granularity) if granularity else None,
+            by=tuple(dict.fromkeys(map(Dimension, by))),
+        )

@@ -4,15 +4,13 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
-from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from apps.analytics import filters, names
 from apps.analytics.filters import zone_of
-from apps.ledger.exports import CONTENT_TYPE, csv_of
 from apps.ledger.models import UsageEvent
 from apps.ledger.selectors import BadCursorError, EventFilter, explain, page_of_events, totals
 from apps.ledger.snapshot import snapshot
@@ -69,21 +67,6 @@ def ledger(request: MemberRequest) -> HttpResponse:
             "has_any": bool(page.rows) or bool(page_of_events(EventFilter(), limit=1).rows),
         }
         return render(request, "usage/ledger.html", context)
-
-
-@require_GET
-@organization_view(Ability.VIEW)
-def export(request: MemberRequest) -> Any:
-    """GET ledger/export.csv — the calls of the same filter; what is wrong with it is shown on the ledger's page."""
-    form = filter_form(request, request.GET)
-    if not form.is_valid():
-        return redirect(f"{reverse('ledger', args=[request.organization.id])}?{request.GET.urlencode()}")
-    period = "-to-".join(str(day) for day in form.days if day) or "all"
-    return StreamingHttpResponse(
-        csv_of(form.wanted()),
-        content_type=CONTENT_TYPE,
-        headers={"Content-Disposition": f'attachment; filename="usage-{period}.csv"'},
-    )
 
 
 @require_GET

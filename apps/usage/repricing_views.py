@@ -2,10 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import timedelta
 from decimal import Decimal
-from typing import Any
-from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib import messages
@@ -13,18 +10,18 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from apps.analytics.filters import NO_KEY_CHOICE, NOTHING, zone_of
+from apps.analytics.filters import zone_of
 from apps.analytics.names import project_names, projects, suggestions
 from apps.ledger import repricing as engine
 from apps.ledger.models import Repricing
 from apps.ledger.repricing import LONGEST_REASON, Month, RepricingError
-from apps.ledger.selectors import NO_KEY, EventFilter
+from apps.ledger.selectors import EventFilter
 from apps.organizations.access import MemberRequest, organization_view
 from apps.organizations.roles import Ability
 from apps.usage import services
+from apps.usage.filters import fields_of, in_words
 from apps.usage.ledger_views import filter_form
 from apps.usage.price_views import render_prices
-from apps.vault.providers import label_of
 from apps.vault.selectors import people
 from web.api import json_response
 
@@ -125,13 +122,13 @@ def repricing(request: MemberRequest, repricing_id: uuid.UUID) -> HttpResponse:
     found = _access(repricing_id)
     total, names = _sum(found), project_names(projects())
     wanted = EventFilter.from_json(found.filter)
-    again = _again(wanted, found, zone_of(request))
+    again = {**fields_of(wanted, zone_of(request)), "reason": found.reason}
     context = {
         "repricing": found,
         "months": engine.months(found),
         "total": total,
         "names": names,
-        "chosen": _in_words(wanted, names, zone_of(request)),
+        "chosen": in_words(wanted, names, zone_of(request)),
         "again": again,
         # Whatever their status is by now. Of the platform's own, the filter was all that had no price.
         "calls": {name: value for name, value in again.items() if name not in ("status", "reason")}
@@ -183,62 +180,3 @@ def _access(repricing_id: uuid.UUID) -> Repricing:
     if found is None:
         raise Http404
     return found
-
-
-def _in_words(wanted: EventFilter, names: dict[uuid.UUID, str], zone: ZoneInfo) -> list[tuple[str, str]]:
-    """What a filter asks for: (name, value)."""
-    of_projects = ", ".join(names.get(each, "a project that is gone") for each in wanted.project_ids or ())
-    key = "none was named" if wanted.provider_key_id == NO_KEY else str(wanted.provider_key_id or "")
-    chosen = [
-        ("Projects", of_projects or "all"),
-        ("From", f"{wanted.start.astimezone(zone):%-d %B %Y}" if wanted.start else ""),
-        ("To", f"{_last_day(wanted, zone):%-d %B %Y}" if wanted.end else ""),
-        ("Provider", label_of(wanted.provider) if wanted.provider else _said(wanted.provider)),
-        ("Model", _said(wanted.model)),
-        ("Client", _said(wanted.client_name)),
-        ("Provider key", key),
-        ("Operation", _said(wanted.operation)),
-        ("Status", str(wanted.status.label) if wanted.status else ""),
-        ("Ended", wanted.ending.value if wanted.ending else ""),
-        ("Error", _said(wanted.error_type)),
-        ("Session", wanted.session or ""),
-        ("User", wanted.user_label or ""),
-    ]
-    return [(name, value) for name, value in chosen if value]
-
-
-def _said(name: str | None) -> str:
-    return "none was named" if name == "" else name or ""
-
-
-def _last_day(wanted: EventFilter, zone: ZoneInfo) -> Any:
-    assert wanted.end is not None
-    return (wanted.end.astimezone(zone) - timedelta(seconds=1)).date()
-
-
-def _again(wanted: EventFilter, repricing: Repricing, zone: ZoneInfo) -> dict[str, str]:
-    """The form's fields for another preview of the same calls."""
-    has_days = wanted.start or wanted.end
-    fields = {
-        "project": str(wanted.project_ids[0]) if wanted.project_ids else "",
-        "period": "custom" if has_days else "all",
-        "from": f"{wanted.start.astimezone(zone):%Y-%m-%d}" if wanted.start else "",
-        "to": f"{_last_day(wanted, zone)}" if wanted.end else "",
-        "status": wanted.status.value if wanted.status else "",
-        "provider": _field(wanted.provider),
-        "model": _field(wanted.model),
-        "client": _field(wanted.client_name),
-        "key": NO_KEY_CHOICE if wanted.provider_key_id == NO_KEY else str(wanted.provider_key_id or ""),
-        "operation": _field(wanted.operation),
-        "ending": wanted.ending.value if wanted.ending else "",
-        "error": _field(wanted.error_type),
-        "session": wanted.session or "",
-        "user": wanted.user_label or "",
-        "reason": repricing.reason,
-    }
-    return {name: value for name, value in fields.items() if value}
-
-
-def _field(name: str | None) -> str:
-    """As the form has it."""
-    return NOTHING if name == "" else name or ""

@@ -10,6 +10,9 @@ from django.http import Http404
 from django.utils import timezone
 
 from apps.accounts.models import User
+from apps.analytics.exports import making
+from apps.analytics.exports.wanted import Wanted
+from apps.analytics.models import Export
 from apps.audit.services import record
 from apps.directory import ingest_tokens
 from apps.directory.models import IngestToken
@@ -24,6 +27,7 @@ from apps.pricing.models import Discount, Price
 from apps.pricing.terms import EVERY_MODEL
 from apps.projects.models import Project
 from apps.projects.services import check_not_archived, label, lock_project, organization_id
+from apps.usage.words import export_title
 from web.errors import DomainError
 
 # In days: a month, so that a bill can be checked, and ten years.
@@ -191,3 +195,26 @@ def reverse_repricing(*, repricing: Repricing, reason: str, actor: User) -> Repr
     if not was_reversing:
         record("repricing.reversed", actor=actor, reason=reversed_.reversal_reason, repricing=str(reversed_.id))
     return reversed_
+
+
+@transaction.atomic
+def request_export(*, wanted: Wanted, expected_rows: int, actor: User) -> Export:
+    """Has a worker make a file; the one that is under way where the same person asks again. Raises ExportError."""
+    made, is_new = making.request_export(wanted, expected_rows=expected_rows, author_id=actor.id)
+    if is_new:
+        record("export.requested", actor=actor, subject=export_title(wanted), export=str(made.pk))
+    return made
+
+
+def note_download(*, wanted: Wanted, actor: User, export: Export | None = None) -> None:
+    """For the trail: who took which calls out. Without labels that calls have: those may be names of people, and the
+    trail stays when calls are deleted."""
+    start, end = wanted.filter.start, wanted.filter.end
+    record(
+        "export.downloaded",
+        actor=actor,
+        subject=export_title(wanted),
+        start=start and start.isoformat(),
+        end=end and end.isoformat(),
+        export=export and str(export.pk),
+    )

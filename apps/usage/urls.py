@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.usage import ledger_views, price_views, repricing_views, settings_views, token_views
+from apps.usage import export_views, ledger_views, price_views, repricing_views, settings_views, token_views
 
 PROJECT = "projects/<uuid:project_id>/"
 REPRICING = "prices/repricing/<uuid:repricing_id>/"
@@ -8,9 +8,11 @@ TOKENS = f"{PROJECT}ingest-tokens/"
 
 urlpatterns = [
     path("ledger/", ledger_views.ledger, name="ledger"),
-    path("ledger/export.csv", ledger_views.export, name="ledger_export"),
     path("ledger/completeness", ledger_views.completeness, name="ledger_completeness"),
     path("ledger/<uuid:event_id>/", ledger_views.event, name="ledger_event"),
+    path("usage/exports/", export_views.exports, name="exports"),
+    path("usage/exports/state", export_views.state, name="exports_state"),
+    path("usage/exports/<uuid:export_id>/file", export_views.file, name="export_file"),
     path("prices/", price_views.prices, name="prices"),
     path("prices/add/", price_views.price_add, name="price_add"),
     path("prices/end", price_views.price_end, name="price_end"),

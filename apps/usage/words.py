@@ -5,6 +5,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from apps.analytics.exports.formats import WRITERS
+from apps.analytics.exports.sources import SOURCES
+from apps.analytics.exports.wanted import Wanted
 from apps.ledger.models import METER_COLUMNS, Adjustment, UsageEvent
 from apps.pricing.meters import Meter
 
@@ -176,6 +179,13 @@ def performance(event: UsageEvent) -> tuple[list[Measure], list[str]]:
     measured = [Measure(label, value, is_time) for label, value, is_time in found if value is not None]
     missing = [label.lower() for label, value, _ in found if value is None]
     return measured, ["how long it took" if label == "took" else label for label in missing]
+
+
+def export_title(wanted: Wanted) -> str:
+    """Calls as CSV; Sums by day, model as JSON lines."""
+    by = ", ".join((*([wanted.granularity] if wanted.granularity else []), *wanted.by)).replace("_", " ")
+    named = f"{SOURCES[wanted.content].label} by {by}" if by else SOURCES[wanted.content].label
+    return f"{named} as {WRITERS[wanted.format].label}"
 
 
 def missing_in_words(reports: int, silent: int) -> str:

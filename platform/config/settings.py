@@ -269,14 +269,25 @@ REST_FRAMEWORK = {
 STATIC_URL = "/static/"
 STATIC_ROOT = ROOT / env.text("STATIC_ROOT", "static")
 STATICFILES_DIRS = [path for path in [ROOT / "frontend" / "dist"] if path.is_dir()]
+# Files that members download after they were asked who they are. Web and workers share them; nothing else serves them.
+EXPORTS_FOLDER = ROOT / env.text("EXPORTS_FOLDER", "var/exports")
 STORAGES = {
+    "exports": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {
+            "location": EXPORTS_FOLDER,
+            "base_url": None,
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
+    },
     "staticfiles": {
         "BACKEND": (
             "django.contrib.staticfiles.storage.StaticFilesStorage"
             if DEBUG
             else "whitenoise.storage.CompressedManifestStaticFilesStorage"
         )
-    }
+    },
 }
 # In development files are served from where the build put them; in production from the collected, hashed copies.
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG

@@ -1,13 +1,19 @@
 """The base of all Celery tasks, and the task that keeps spare schemas ready."""
 
+import logging
+from functools import partial
 from typing import Any
 
-from celery import Task, shared_task
+from celery import Task, current_app, shared_task
+from django.db import transaction
 from django_tenants.utils import get_tenant_model
+from kombu.exceptions import OperationalError as BrokerError
 
 from tenancy import provisioning
 from tenancy.errors import NoTenantError
-from tenancy.scope import no_tenant, tenant_scope
+from tenancy.scope import no_tenant, require_tenant_id, tenant_scope
+
+logger = logging.getLogger(__name__)
 
 
 class TenantTask(Task[Any, Any]):
@@ -53,6 +59,19 @@ class SharedTask(TenantTask):
     def check_arguments(self, kwargs: dict[str, Any]) -> None:
         if "organization_id" in kwargs:
             raise NoTenantError(f"The task {self.name} is shared and takes no organization_id.")
+
+
+def ask_for(task: str, **arguments: str) -> None:
+    """Asks for a TenantTask of the current organization, once the transaction is committed. A broker that is away fails
+    nobody: what has to be done is in the database, and a task of beat looks for it."""
+    transaction.on_commit(partial(_send, task, {**arguments, "organization_id": str(require_tenant_id())}))
+
+
+def _send(task: str, arguments: dict[str, str]) -> None:
+    try:
+        current_app.send_task(task, kwargs=arguments)
+    except BrokerError:
+        logger.exception("%s can't be asked for; beat does it later", task)
 
 
 @shared_task(name="tenancy.fill_pool", base=SharedTask)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from apps.activity.models import DailyUsage
 from apps.analytics import rollups
 from apps.analytics.distributions import ACCURACY
-from apps.analytics.models import Rollup, RollupState
+from apps.analytics.models import Rollup
 from apps.analytics.rollups import Progress
 from apps.analytics.selectors import (
     Dimension,
@@ -29,10 +29,9 @@ from apps.analytics.selectors import (
     whole,
 )
 from apps.ledger import retention
-from apps.ledger.models import Adjustment, Outbox, UsageEvent
+from apps.ledger.models import Outbox, UsageEvent
 from apps.ledger.selectors import EventFilter, totals
 from tenancy import tenant_scope
-from tenancy.roles import as_owner
 from tests.cast import Workspace
 from tests.ledger import facts
 from tests.ledger.facts import MAY
@@ -164,19 +163,6 @@ def test_killed_at_every_statement_everything_is_counted_once(project: uuid.UUID
     wanted = EventFilter(project_ids=(project,))
     assert without_zeros(whole(Question(wanted, UTC_ZONE))) == without_zeros(totals(wanted))
     assert not Outbox.objects.exists()
-
-
-@pytest.fixture
-def busy(committed: tuple[Workspace, Workspace]) -> Iterator[tuple[Workspace, uuid.UUID]]:
-    """Acme, and a project whose rows are really committed, and gone in the end."""
-    acme, project = committed[0], uuid.uuid4()
-    yield acme, project
-    with tenant_scope(acme.organization), as_owner():
-        Adjustment.objects.filter(project_id=project).delete()
-        UsageEvent.objects.filter(project_id=project).delete()
-        for model in (Outbox, Rollup, RollupState):
-            model.objects.all().delete()
-    DailyUsage.objects.filter(organization=acme.organization).delete()
 
 
 def test_workers_and_a_rebuild_while_calls_come_in(busy: tuple[Workspace, uuid.UUID]) -> None:

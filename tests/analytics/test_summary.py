@@ -10,9 +10,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from apps.analytics import api, rollups
+from apps.analytics.exports.making import streamed
+from apps.analytics.exports.wanted import Content, Format, Wanted
 from apps.analytics.models import Rollup
 from apps.analytics.selectors import summed
-from apps.ledger.exports import csv_of
 from apps.ledger.models import Outbox
 from apps.ledger.read_api import totals_as_json
 from apps.ledger.selectors import EventFilter, totals
@@ -57,7 +58,8 @@ def test_all_of_it_ties_with_the_ledger_the_csv_and_verify(acme: Workspace, sdk:
     with tenant_scope(acme.organization):
         ledger = totals_as_json(totals(wanted))
         assert list(verify(Report())) == []
-        lines = "".join(csv_of(wanted)).splitlines()
+        asked = Wanted(content=Content.ROWS, format=Format.CSV, filter=wanted, zone="UTC")
+        lines = "".join(streamed(asked)).splitlines()
     named = {name: value or 0 for name, value in ledger.pop("meters").items()}
     assert {name: value or 0 for name, value in found["totals"].pop("meters").items()} == named
     assert found["totals"] == ledger

@@ -234,6 +234,7 @@ def haystacks(ground: "Ground") -> Iterator[Haystack]:
             if isinstance(payload := part.get_payload(decode=True), bytes):
                 yield Haystack("mail", f"{name}, {part.get_content_type()}", payload)
     yield from files("temporary files", ground.temporary)
+    yield from files("exports", ground.stack.exports)
     yield from files("sent", ground.relay.sent)
     yield from files("received", ground.relay.received)
     yield from files("browser storage", ground.storage)

@@ -22,7 +22,7 @@ from tenancy import tenant_scope
 from tests.analytics.scenery import add_calls
 from tests.cast import KeyRing, Member, Workspace
 from tests.e2e.cast import person
-from tests.e2e.usage_scenery import make_usage
+from tests.e2e.usage_scenery import make_exports, make_usage
 
 Environment, Role = Project.Environment, Membership.Role
 PROVIDERS = (
@@ -50,12 +50,14 @@ def make() -> dict[str, Any]:
         staff = [(_somebody(f"{name.split()[0].lower()[:20]}.{word}", name)[1], role) for name, role in STAFF]
         people = {"owner": owner[0], **_members(workspace, staff, word)}
         usage = make_usage(workspace, *(Project.objects.get(id=projects[name]) for name in ("full", "staging")))
+        rollups.recount(organization.time_zone)
     empty = create_organization(name="Quiet Mills", owner=owner[1].user)
     spending = create_organization(name="Harbour Lights", owner=owner[1].user)
     with tenant_scope(spending):
         spenders = [create_project(name=name) for name in ("Support", "Search", "Research")]
         add_calls(spenders, until=timezone.now(), days=64, scale=0.6)
         rollups.recount(spending.time_zone)
+        make_exports(Workspace(owner[1], spending, spenders[0]))
     leaving = create_organization(name="Difference Engines", owner=owner[1].user)
     with tenant_scope(leaving):
         request_deletion(organization=leaving, actor=owner[1].user)

@@ -69,7 +69,7 @@ def main() -> None:
             scenery = organization_pages.make_scenery(ground)
             visits = [organization_pages.organization, organization_pages.onboarding] if wants(ORGANIZATION) else []
             visits += [usage_pages.usage] if wants(USAGE) else []
-            visits += [usage_pages.sums] if wants(SUMS) else []
+            visits += [usage_pages.sums, usage_pages.exports] if wants(SUMS) else []
             for visit in visits:
                 for person, name in visit(people, scenery):
                     take(person, name)

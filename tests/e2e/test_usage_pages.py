@@ -152,8 +152,11 @@ def test_a_call_is_found_and_explains_itself(
     expect(page.get_by_role("heading", name="No call matches")).to_be_visible()
     page.get_by_role("link", name="Clear the filters").last.click()
 
+    page.get_by_role("link", name="Export", exact=True).click()
+    page.wait_for_url("**/usage/exports/**")
     with page.expect_download() as download:
-        page.get_by_role("link", name="Export as CSV").click()
+        owner.press("Download")
+    page.go_back()
     exported = download.value.path().read_text(encoding="utf-8").splitlines()
     assert exported[0].startswith("id,project_id,occurred_at")
     assert sum("gpt-4o-2024-08-06" in line for line in exported) == 1

@@ -78,6 +78,28 @@ def sums(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str]
     yield owner, "usage-table"
 
 
+def exports(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str]]:
+    """Names of the states of the page of exports, each while the owner is there."""
+    owner = people.signed_in("ada", Resident(**scenery["people"]["owner"]))
+    base, empty = f"/o/{scenery['spending_id']}/usage/exports/", f"/o/{scenery['empty_id']}/usage/exports/"
+    for name, path in [
+        ("exports", base),
+        ("exports-sums", f"{base}?content=sums&by=model&by=client"),
+        ("exports-focus", f"{base}?content=focus&granularity=hour&format=jsonl&model=gpt-4o"),
+        ("exports-none", f"/o/{scenery['organization_id']}/usage/exports/?hour=2026-05-01T10:00Z"),
+        ("exports-empty", empty),
+    ]:
+        owner.visit(path)
+        yield owner, name
+    owner.visit(base)
+    owner.page.locator("details.export-manifest > summary").first.click()
+    yield owner, "exports-manifest"
+    owner.visit(f"{base}?content=focus&granularity=week&period=custom&from=2026-03-02&to=2026-03-01")
+    owner.press("Download")
+    owner.page.locator("[aria-invalid=true]").first.wait_for()
+    yield owner, "exports-refused"
+
+
 def shown_token(person: Person) -> str:
     """The one that the page shows this once. It goes to the browser and comes with reports, and is nowhere else."""
     text = person.page.locator("[data-token]").inner_text()

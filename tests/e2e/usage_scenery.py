@@ -3,9 +3,16 @@
 import random
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
+import msgspec
+from django.core.cache import cache
 from django.utils import timezone
 
+from apps.analytics.exports import making
+from apps.analytics.exports.wanted import Content, Format, Wanted
+from apps.analytics.models import Export
+from apps.analytics.selectors import Dimension, Granularity
 from apps.ledger import repricing
 from apps.ledger.models import UsageEvent
 from apps.ledger.selectors import EventFilter
@@ -131,3 +138,32 @@ def make_usage(workspace: Workspace, full: Project, staging: Project) -> dict[st
         "done": str(done.id),
         "preview": str(preview.id),
     }
+
+
+def make_exports(workspace: Workspace) -> None:
+    """One in each state. In the scope of an organization with usage that is summed up."""
+    now, author = timezone.now(), workspace.owner.user.id
+    calls = EventFilter(start=(now - timedelta(days=29)).replace(hour=0, minute=0, second=0, microsecond=0))
+    rows = Wanted(content=Content.ROWS, format=Format.CSV, filter=calls, zone="UTC")
+    sums = msgspec.structs.replace(
+        rows, content=Content.SUMS, granularity=Granularity.DAY, by=(Dimension.PROJECT, Dimension.MODEL)
+    )
+    focus = msgspec.structs.replace(
+        rows, content=Content.FOCUS, granularity=Granularity.HOUR, format=Format.JSONL, filter=EventFilter()
+    )
+    states: list[tuple[Wanted, str, dict[str, Any]]] = [
+        (rows, Export.Status.EXPIRED, {"rows": 1_204}),
+        (sums, Export.Status.FAILED, {"problem": "The file could not be stored."}),
+        (sums, Export.Status.DONE, {}),
+        (focus, Export.Status.DONE, {}),
+        (rows, Export.Status.QUEUED, {}),
+        (rows, Export.Status.RUNNING, {}),
+    ]
+    for wanted, status, changes in states:
+        made = Export(wanted=wanted.to_json(), author_id=author, expected_rows=412_310, **changes)
+        made.save(force_insert=True)
+        if status == Export.Status.DONE:
+            making.make(made.pk)
+        else:
+            Export.objects.filter(pk=made.pk).update(status=status)
+    cache.set(making._progress_key(made.pk), 148_902, timeout=86_400)

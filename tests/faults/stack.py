@@ -133,6 +133,7 @@ class Stack:
         self.postgres = PostgresServer(folder / "postgres", durable=True)
         self.valkey = ValkeyServer(folder / "valkey", durable=True)
         self.port = free_port()
+        self.exports = folder / "exports"
         given = dict(environment or {})
         # For what no program may do: the server's settings, other roles' statements.
         self._superuser_url = (
@@ -150,6 +151,7 @@ class Stack:
             "PORT": str(self.port),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONUNBUFFERED": "1",
+            "EXPORTS_FOLDER": str(self.exports),
             **given,
         }
         # Of the Procfile, by name.

@@ -1,11 +1,15 @@
-"""SIGKILL to the Celery worker in the middle of building a spare schema, while usage events come in."""
+"""SIGKILL to the Celery worker in the middle of building a spare schema, while usage events come in, and of an export."""
 
+import csv
+import gzip
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 
 import psycopg
 import pytest
+from celery import Celery
 
 from devstack.servers import end
 from tests.faults.load import Load, check_ledger
@@ -18,6 +22,10 @@ BUILDING = """
 """
 
 FILLING = "SELECT FROM pg_locks WHERE locktype = 'advisory'"
+EXPORTING = """
+    SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+     WHERE locktype = 'advisory' AND application_name = 'anyllm-platform' AND query LIKE '%ledger_usageevent%'
+"""
 
 
 @contextmanager
@@ -64,3 +72,40 @@ def test_the_worker_dies_half_way(
     fill_pool(stack)
     wait_until(lambda: len(spares(stack)) == 2, "the pool is full")
     assert orphans(stack) == set()
+
+
+CALLS = 40_000
+
+
+def test_the_worker_dies_while_it_exports(stack: Stack, tenant: Tenant, worker: Program) -> None:
+    """There is no file then, and the next worker makes all of it, once."""
+    organization_id, project_id, export_id = json.loads(stack.run("tests.faults.exports", CALLS))
+    exports = f"{tenant.schema}.analytics_export"
+
+    def state() -> tuple[str, int]:
+        [(status, attempts)] = stack.query(f"SELECT status, attempts FROM {exports} WHERE id = %s", [export_id])
+        return status, attempts
+
+    try:
+        worker.start()
+        wait_until(lambda: bool(stack.query(EXPORTING)), "the export is being made")
+        worker.kill()
+        assert state() == ("running", 1)
+        assert list(stack.exports.rglob("*.gz")) == []
+        worker.start()
+        wait_until(lambda: not stack.query(EXPORTING), "the dead one's transaction has ended")
+        # As analytics.sweep does every hour.
+        with Celery(broker=stack.valkey.url, set_as_current=False) as app:
+            sweep = {"organization_id": organization_id}
+            app.send_task("analytics.sweep_organization", kwargs=sweep, ignore_result=True)
+        wait_until(lambda: state()[0] == "done", "the export is made", seconds=60)
+        assert state() == ("done", 2)
+        [path] = stack.exports.rglob("*.gz")
+        assert path.name == f"{export_id}.csv.gz"
+        with gzip.open(path, "rt", newline="") as file:
+            assert len({row["id"] for row in csv.DictReader(file)}) == CALLS
+    finally:
+        worker.kill()
+        stack.query(f"DELETE FROM {tenant.schema}.ledger_usageevent WHERE project_id = %s", [project_id])
+        stack.query(f"DELETE FROM {tenant.schema}.analytics_rollup WHERE project_id = %s", [project_id])
+        stack.query(f"DELETE FROM {exports}")

@@ -17,12 +17,13 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+from apps.analytics.exports.wanted import Content, Format, Wanted
 from apps.ledger.repricing import preview
 from apps.ledger.selectors import EventFilter
 from apps.organizations.models import Invitation, Membership
 from apps.organizations.roles import Ability
 from apps.projects.models import Client as ProjectClient
-from apps.usage.services import make_ingest_token
+from apps.usage.services import make_ingest_token, request_export
 from tenancy import tenant_scope
 from tests.cast import Member, Workspace
 from tests.usage.events import add_event
@@ -100,6 +101,9 @@ ORGANIZATION_ROUTES: dict[str, dict[str, Ability]] = {
     f"{PROJECT}ingest-tokens/<uuid:token_id>/revoke": {"POST": KEEP},
     f"{ORGANIZATION}usage/": {"GET": VIEW},
     f"{ORGANIZATION}usage/performance/": {"GET": VIEW},
+    f"{ORGANIZATION}usage/exports/": {"GET": VIEW, "POST": VIEW},
+    f"{ORGANIZATION}usage/exports/state": {"GET": VIEW},
+    f"{ORGANIZATION}usage/exports/<uuid:export_id>/file": {"GET": VIEW},
     f"{ORGANIZATION}ledger/": {"GET": VIEW},
     f"{ORGANIZATION}prices/": {"GET": VIEW},
     f"{ORGANIZATION}prices/add/": {"GET": MANAGE, "POST": MANAGE},
@@ -110,7 +114,6 @@ ORGANIZATION_ROUTES: dict[str, dict[str, Ability]] = {
     f"{ORGANIZATION}prices/discounts/withdraw": {"POST": MANAGE},
     f"{ORGANIZATION}prices/unpriced/": {"GET": VIEW},
     f"{ORGANIZATION}prices/list/": {"GET": VIEW},
-    f"{ORGANIZATION}ledger/export.csv": {"GET": VIEW},
     f"{ORGANIZATION}ledger/completeness": {"GET": VIEW},
     f"{ORGANIZATION}ledger/<uuid:event_id>/": {"GET": VIEW},
     "welcome/<uuid:organization_id>/project/": {"GET": MANAGE, "POST": MANAGE},
@@ -174,6 +177,8 @@ class Things:
             client = ProjectClient.objects.create(project=workspace.project, name="api")
             event = add_event(workspace.project)
             repricing = preview(EventFilter(), reason="Looking", author_id=None)
+            calls = Wanted(content=Content.ROWS, format=Format.CSV, filter=EventFilter(), zone="UTC")
+            export = request_export(wanted=calls, expected_rows=1, actor=workspace.owner.user)
             token, _ = make_ingest_token(project=workspace.project, name="collector", actor=workspace.owner.user)
         return cls(
             workspace,
@@ -186,6 +191,7 @@ class Things:
                 "event_id": str(event.id),
                 "token_id": str(token.id),
                 "repricing_id": str(repricing.id),
+                "export_id": str(export.id),
                 "membership_id": str(member.user.memberships.get().id),
             },
         )
@@ -308,6 +314,7 @@ def test_removed_members_are_strangers(things: Things) -> None:
         "event_id",
         "token_id",
         "repricing_id",
+        "export_id",
     ],
 )
 def test_another_organizations_things_are_not_found_in_ones_own(

@@ -609,7 +609,7 @@ def test_two_workers_at_once_do_each_batch_once(
         dollars(acme, "2", model=model)
         repricings.fresh_prices()
         made = previewed(project)
-        monkeypatch.setattr(repricings, "_send", lambda *_: None)
+        monkeypatch.setattr(repricings, "ask_for", lambda *_, **__: None)
         start(made)
         try:
             threads = [threading.Thread(target=work, args=[made.pk]) for _ in range(2)]

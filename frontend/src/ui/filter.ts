@@ -7,19 +7,13 @@ export function connectFilter(form: HTMLFormElement): void {
     if (days) days.hidden = new FormData(form).get("period") !== "custom";
   };
   form.addEventListener("change", update);
-  form.addEventListener("submit", () => {
-    for (const field of form.elements) {
-      const isLeftOut = (field instanceof HTMLInputElement || field instanceof HTMLSelectElement) && (!field.value || days?.hidden && days.contains(field));
-      if (isLeftOut) field.disabled = true;
+  form.addEventListener("formdata", ({ formData }) => {
+    for (const [name, value] of [...formData]) {
+      if (value === "" || (days?.hidden && days.querySelector(`[name="${name}"]`))) formData.delete(name);
     }
   });
-  // Back from the page of results, what was disabled for sending can be chosen again.
-  window.addEventListener("pageshow", () => {
-    for (const field of form.elements) {
-      if (field instanceof HTMLInputElement || field instanceof HTMLSelectElement) field.disabled = false;
-    }
-    update();
-  });
+  // Back from the page of results, the browser has filled in what was chosen.
+  window.addEventListener("pageshow", update);
   update();
 }
 

@@ -1,17 +1,22 @@
-"""CSV: every event once, sums that tie with the totals, nothing that a spreadsheet would calculate."""
+"""Files of the ledger's rows: every event once, sums that tie with the totals, nothing that a spreadsheet would
+calculate."""
 
 import csv
+import json
 import tracemalloc
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from datetime import datetime
 from decimal import Decimal
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
-from apps.ledger.exports import csv_of
+from apps.analytics.exports.making import streamed
+from apps.analytics.exports.wanted import Content, Format, Wanted
 from apps.ledger.models import METER_COLUMNS, Adjustment, UsageEvent
 from apps.ledger.selectors import EventFilter, totals
 from tenancy import tenant_scope
@@ -27,8 +32,13 @@ def project(acme: Workspace) -> Iterator[uuid.UUID]:
         yield uuid.uuid4()
 
 
+def file(*projects: uuid.UUID, written: Format = Format.CSV, **choices: Any) -> Generator[str, None, None]:
+    calls = EventFilter(project_ids=projects, **choices)
+    return streamed(Wanted(content=Content.ROWS, format=written, filter=calls, zone="UTC"))
+
+
 def rows_of(*projects: uuid.UUID, **choices: Any) -> list[dict[str, str]]:
-    return list(csv.DictReader(StringIO("".join(csv_of(EventFilter(project_ids=projects, **choices))), newline="")))
+    return list(csv.DictReader(StringIO("".join(file(*projects, **choices)), newline="")))
 
 
 def test_sums_tie_with_the_totals_to_the_last_digit(project: uuid.UUID) -> None:
@@ -70,6 +80,28 @@ def test_no_cell_is_a_formula(project: uuid.UUID, text: str) -> None:
         assert row[name] == f"'{text}"
 
 
+def as_csv(value: object) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def test_json_lines_have_the_same_values_and_types(project: uuid.UUID) -> None:
+    facts.a_mix(project, count=40)
+    rows, lines = (
+        rows_of(project),
+        [json.loads(line) for line in "".join(file(project, written=Format.JSONL)).split("\n")[:-1]],
+    )
+    assert len(lines) == len(rows) == 40
+    for row, line in zip(rows, lines, strict=True):
+        assert list(line) == list(row)
+        moments = ("snapshot_at",)
+        assert {name: as_csv(value) for name, value in line.items() if name not in moments} == {
+            name: value for name, value in row.items() if name not in moments
+        }
+        assert line["cost"] is None or isinstance(line["cost"], str)
+        assert isinstance(line["revision"], int)
+        assert datetime.fromisoformat(line["snapshot_at"]) <= timezone.now()
+
+
 def test_quotes_commas_and_lines_are_kept(project: uuid.UUID) -> None:
     text = 'a "quoted", name\nof two lines; é 漢'
     facts.event(project, client_name=text)
@@ -78,14 +110,14 @@ def test_quotes_commas_and_lines_are_kept(project: uuid.UUID) -> None:
 
 def test_nothing_is_a_header(project: uuid.UUID) -> None:
     assert rows_of(project) == []
-    assert "".join(csv_of(EventFilter(project_ids=(project,)))).startswith("id,project_id,occurred_at,")
+    assert "".join(file(project)).startswith("id,project_id,occurred_at,")
 
 
 def test_goes_on_after_the_view_has_left_the_scope_and_leaves_none_behind(acme: Workspace) -> None:
     with tenant_scope(acme.organization):
         project = uuid.uuid4()
         facts.event(project)
-        pieces = csv_of(EventFilter(project_ids=(project,)))
+        pieces = file(project)
     assert current_scope() is None
     assert str(project) in next(pieces)
     assert current_scope() is None
@@ -95,12 +127,12 @@ def test_goes_on_after_the_view_has_left_the_scope_and_leaves_none_behind(acme: 
 def test_is_of_one_moment(committed: tuple[Workspace, Workspace], monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes or is changed while it is sent is not in it."""
     monkeypatch.setattr("apps.ledger.selectors.pages.CHUNK", 2)
-    monkeypatch.setattr("apps.ledger.exports._PIECE", 1)
+    monkeypatch.setattr("apps.analytics.exports.formats._PIECE", 1)
     project = uuid.uuid4()
     with tenant_scope(committed[0].organization):
         for _ in range(5):
             facts.event(project)
-        pieces = csv_of(EventFilter(project_ids=(project,)))
+        pieces = file(project)
         text = next(pieces)
         with as_owner():
             assert UsageEvent.objects.filter(project_id=project).update(cost=7) == 5
@@ -110,7 +142,7 @@ def test_is_of_one_moment(committed: tuple[Workspace, Workspace], monkeypatch: p
         assert totals(EventFilter(project_ids=(project,))).costs == {"USD": Decimal(35)}
         assert not connection.in_atomic_block
         # A client that goes away leaves no transaction open.
-        abandoned = csv_of(EventFilter(project_ids=(project,)))
+        abandoned = file(project)
         next(abandoned)
         assert connection.in_atomic_block
         abandoned.close()
@@ -138,7 +170,7 @@ def test_memory_does_not_grow_with_the_rows(project: uuid.UUID) -> None:
     def peak() -> int:
         tracemalloc.start()
         try:
-            assert sum(piece.count("\r\n") for piece in csv_of(EventFilter(project_ids=(project,)))) > 1
+            assert sum(piece.count("\r\n") for piece in file(project)) > 1
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -1,0 +1,60 @@
+"""What is asked for with an export."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from apps.analytics.selectors import Dimension, Granularity, Question
+from apps.ledger.selectors import EventFilter
+
+
+class Content(StrEnum):
+    """What a file's rows are."""
+
+    ROWS = "rows"
+    SUMS = "sums"
+    FOCUS = "focus"
+
+
+class Format(StrEnum):
+    """How they are written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Which calls, as what. `zone` is what days, weeks and months are of; granularity and dimensions are for sums."""
+
+    content: Content
+    format: Format
+    filter: EventFilter
+    zone: str
+    granularity: Granularity | None = None
+    by: tuple[Dimension, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """For a JSON column; `from_json` reads it."""
+        built: dict[str, Any] = msgspec.to_builtins(self)
+        return built
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        return msgspec.convert(data, cls, strict=False)
+
+    @property
+    def question(self) -> Question:
+        return Question(self.filter, ZoneInfo(self.zone), self.granularity, self.by)
+
+    @property
+    def file_name(self) -> str:
+        """usage-sums-2026-05-01-to-2026-05-31.csv"""
+        zone, first, last = ZoneInfo(self.zone), self.filter.start, self.filter.end
+        days = [] if first is None else [first.astimezone(zone).date()]
+        if last is not None:
+            days.append((last.astimezone(zone) - timedelta(microseconds=1)).date())
+        period = "-to-".join(dict.fromkeys(map(str, days))) or "all"
+        return f"usage-{self.content}-{period}.{self.format}"
