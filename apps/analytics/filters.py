@@ -153,6 +153,18 @@ class CallsForm(forms.Form):
         """Whether one of the filters behind "More filters" is in use, or wrong."""
         return any(self.data.get(name) for name in self.MORE)
 
+    @property
+    def asked(self) -> dict[str, str]:
+        """The fields that leave calls out, as they stand in an address."""
+        return self._given(self.narrowing)
+
+    @property
+    def asked_period(self) -> dict[str, str]:
+        return self._given(("period", "from", "to"))
+
+    def _given(self, names: tuple[str, ...]) -> dict[str, str]:
+        return {name: str(self.data[name]) for name in names if self.data.get(name)}
+
     def wanted(self) -> EventFilter:
         """The ledger's filter. Of a valid form only."""
         chosen = self.cleaned_data
@@ -204,20 +216,8 @@ class DashboardForm(CallsForm):
         return self.cleaned_data["of"] or "cost"
 
     @property
-    def asked(self) -> dict[str, str]:
-        """The fields that leave calls out, as they stand in an address; the ledger's form has them, too."""
-        return self._given(self.narrowing)
-
-    @property
-    def asked_period(self) -> dict[str, str]:
-        return self._given(("period", "from", "to"))
-
-    @property
     def asked_view(self) -> dict[str, str]:
         return self._given(("compare", "by", "of"))
-
-    def _given(self, names: tuple[str, ...]) -> dict[str, str]:
-        return {name: str(self.data[name]) for name in names if self.data.get(name)}
 
 
 def _named(value: str) -> str | None:

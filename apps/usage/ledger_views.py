@@ -56,7 +56,7 @@ def ledger(request: MemberRequest) -> HttpResponse:
                 # Of the first page only: it reads the whole period once more.
                 doubts = None if request.GET.get("cursor") else selectors.doubts(wanted)
         except BadCursorError:
-            return redirect(_without(request, "cursor"))
+            return redirect(without(request, "cursor"))
         context |= {
             "page": page,
             "totals": sums,
@@ -85,7 +85,8 @@ def export(request: MemberRequest) -> Any:
     )
 
 
-def _without(request: MemberRequest, name: str) -> str:
+def without(request: MemberRequest, name: str) -> str:
+    """The page's address without a parameter."""
     kept = request.GET.copy()
     kept.pop(name, None)
     return f"{request.path}?{kept.urlencode()}" if kept else request.path

@@ -1,12 +1,14 @@
 from django.urls import path
 
-from apps.usage import ledger_views, price_views, repricing_views, settings_views, token_views
+from apps.usage import ledger_views, price_views, repricing_views, session_views, settings_views, token_views
 
 PROJECT = "projects/<uuid:project_id>/"
 REPRICING = "prices/repricing/<uuid:repricing_id>/"
 TOKENS = f"{PROJECT}ingest-tokens/"
 
 urlpatterns = [
+    path("usage/sessions/", session_views.sessions, name="sessions"),
+    path("usage/sessions/<uuid:project_id>/", session_views.session, name="session"),
     path("ledger/", ledger_views.ledger, name="ledger"),
     path("ledger/export.csv", ledger_views.export, name="ledger_export"),
     path("ledger/<uuid:event_id>/", ledger_views.event, name="ledger_event"),

@@ -100,6 +100,8 @@ ORGANIZATION_ROUTES: dict[str, dict[str, Ability]] = {
     f"{PROJECT}ingest-tokens/<uuid:token_id>/revoke": {"POST": KEEP},
     f"{ORGANIZATION}usage/": {"GET": VIEW},
     f"{ORGANIZATION}usage/performance/": {"GET": VIEW},
+    f"{ORGANIZATION}usage/sessions/": {"GET": VIEW},
+    f"{ORGANIZATION}usage/sessions/<uuid:project_id>/": {"GET": VIEW},
     f"{ORGANIZATION}ledger/": {"GET": VIEW},
     f"{ORGANIZATION}prices/": {"GET": VIEW},
     f"{ORGANIZATION}prices/add/": {"GET": MANAGE, "POST": MANAGE},

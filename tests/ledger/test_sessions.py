@@ -1,8 +1,10 @@
 """Sessions: which there are, latest first, and what each comes to: what the ledger's totals say of the same calls."""
 
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -21,12 +23,12 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
-def scope(acme: Workspace):  # type: ignore[no-untyped-def]  # a generator without a value
+def scope(acme: Workspace) -> Iterator[None]:
     with tenant_scope(acme.organization):
         yield
 
 
-def call(project: uuid.UUID, label: str, hours: float, **changes: object) -> UsageEvent:
+def call(project: uuid.UUID, label: str, hours: float, **changes: Any) -> UsageEvent:
     return facts.event(project, session=label, occurred_at=MAY + hours * HOUR, **changes)
 
 
@@ -165,7 +167,8 @@ def test_what_is_asked_about_a_session_is_found_by_its_index(acme: Workspace) ->
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(
-            "EXPLAIN SELECT * FROM ledger_usageevent e WHERE e.project_id = %(p)s AND " + wanted.where().sql
+            "EXPLAIN SELECT * FROM ledger_usageevent e WHERE e.project_id = %(p)s AND "
+            + wanted.where().sql
             + " ORDER BY e.occurred_at DESC, e.id DESC",
             {**wanted.where().values, "p": acme.project.id},
         )

@@ -153,7 +153,8 @@ def _look_through(
                   FROM looked_at l WHERE l.matches
                  ORDER BY l.project_id, l.session, l.occurred_at DESC, l.id DESC),
             ends AS (
-                SELECT DISTINCT ON (l.project_id) l.occurred_at, l.id, count(*) OVER (PARTITION BY l.project_id) AS calls
+                SELECT DISTINCT ON (l.project_id) l.occurred_at, l.id,
+                       count(*) OVER (PARTITION BY l.project_id) AS calls
                   FROM looked_at l ORDER BY l.project_id, l.occurred_at, l.id)
             SELECT one.project_id, one.session, one.occurred_at, one.id FROM newest one WHERE {is_new}
             UNION ALL
@@ -228,7 +229,8 @@ def _summed(wanted: EventFilter, latest: Mapping[_Key, Position]) -> list[Sessio
         rows = cursor.fetchall()
     keys, found = list(latest), dict[int, Session]()
     for place, currency, first, last, is_cut, calls, errors, failed, unpriced, tokens, cost, models in rows:
-        session = found.setdefault(place, Session(*keys[place - 1], first, last, is_cut))
+        project_id, label = keys[place - 1]
+        session = found.setdefault(place, Session(project_id, label, first, last, is_cut))
         session.first, session.last = min(session.first, first), max(session.last, last)
         session.calls += calls
         session.errors += errors
