@@ -12,6 +12,8 @@ from django.views.decorators.http import require_GET
 
 from apps.analytics import filters, names
 from apps.analytics.filters import zone_of
+from apps.analytics.models import SavedView
+from apps.analytics.saved_views import menu
 from apps.ledger.exports import CONTENT_TYPE, csv_of
 from apps.ledger.models import UsageEvent
 from apps.ledger.selectors import BadCursorError, EventFilter, explain, page_of_events, totals
@@ -44,7 +46,15 @@ def frame(request: MemberRequest, **context: Any) -> dict[str, Any]:
 def ledger(request: MemberRequest) -> HttpResponse:
     """GET ledger/?project=&period=&from=&to=&status=&… — with the fields of FilterForm, and cursor."""
     form = filter_form(request, request.GET)
-    context = frame(request, form=form, known=names.suggestions(), zone=request.organization.time_zone)
+    views = menu(request, SavedView.Page.LEDGER, form)
+    context = frame(
+        request,
+        form=form,
+        known=names.suggestions(),
+        zone=request.organization.time_zone,
+        views=views,
+        kept=views.kept,
+    )
     with timezone.override(zone_of(request)):
         if not form.is_valid():
             return render(request, "usage/ledger.html", context, status=422)

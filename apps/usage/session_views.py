@@ -14,6 +14,8 @@ from django.views.decorators.http import require_GET
 from apps.analytics import names
 from apps.analytics.charts import MOST_SERIES, colours
 from apps.analytics.filters import zone_of
+from apps.analytics.models import SavedView
+from apps.analytics.saved_views import menu
 from apps.ledger.labels import is_hidden
 from apps.ledger.selectors import (
     BadCursorError,
@@ -52,7 +54,16 @@ class Line:
 def sessions(request: MemberRequest) -> HttpResponse:
     """GET usage/sessions/?project=&period=&… — with the fields of FilterForm, and cursor: latest first."""
     form = filter_form(request, request.GET)
-    context = frame(request, form=form, page="sessions", known=names.suggestions(), zone=request.organization.time_zone)
+    views = menu(request, SavedView.Page.SESSIONS, form)
+    context = frame(
+        request,
+        form=form,
+        page="sessions",
+        known=names.suggestions(),
+        zone=request.organization.time_zone,
+        views=views,
+        kept=views.kept,
+    )
     with timezone.override(zone_of(request)):
         if not form.is_valid():
             return render(request, "usage/sessions.html", context, status=422)

@@ -58,6 +58,10 @@ class Timeline:
     def with_axis(self) -> int:
         return self.height + AXIS
 
+    @property
+    def bar_height(self) -> int:
+        return BAR
+
 
 def timeline(rows: Sequence[Standing], colours: Mapping[str, int]) -> Timeline | None:
     """Of calls in the order in which they began, each in the first lane that is free; None of none."""

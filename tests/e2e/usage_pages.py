@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from tests.e2e.ground import Resident
 from tests.e2e.people import People, Person
@@ -21,6 +22,13 @@ def usage(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str
         ("event", f"{base}ledger/{shown['detailed']}/"),
         ("event-unpriced", f"{base}ledger/{shown['unpriced']}/"),
         ("event-repriced", f"{base}ledger/{shown['repriced']}/"),
+        ("sessions", f"{base}usage/sessions/"),
+        ("sessions-no-match", f"{base}usage/sessions/?model=nothing"),
+        ("sessions-wrong", f"{base}usage/sessions/?from=2026-03-02&to=2026-03-01"),
+        ("sessions-none", f"{empty}usage/sessions/"),
+        ("session", f"{base}usage/sessions/{scenery['projects']['full']}/?session={quote(shown['run'])}"),
+        ("session-pauses", f"{base}usage/sessions/{scenery['projects']['full']}/?session=conversation-0"),
+        ("session-one-call", f"{base}usage/sessions/{scenery['projects']['staging']}/?session=conversation-0"),
         ("prices", f"{base}prices/"),
         ("prices-none", f"{empty}prices/"),
         ("prices-unpriced", f"{base}prices/unpriced/"),

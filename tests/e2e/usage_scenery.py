@@ -1,7 +1,7 @@
 """Two months of calls for the pages of usage: of many models, priced and not, failed, cancelled, told twice."""
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.utils import timezone
@@ -31,7 +31,7 @@ CLIENTS = ["support-web", "nightly-batch", "a-very-long-name-of-a-program-that-n
 
 
 def make_usage(workspace: Workspace, full: Project, staging: Project) -> dict[str, str]:
-    """Ids of what the pages are looked at with. In the organization's scope."""
+    """Ids, and a session's label, of what the pages are looked at with. In the organization's scope."""
     dice, now, actor = random.Random(4), timezone.now(), workspace.owner.user
     key = ProviderKey.objects.get(project=full, provider="openai")
     for number in range(170):
@@ -80,6 +80,7 @@ def make_usage(workspace: Workspace, full: Project, staging: Project) -> dict[st
         sequence_number=184,
     )
     add_event(full, same_call_as=detailed.event_id, source="openinference", model="gpt-5-2025-08-07")
+    make_run(full, now - timedelta(minutes=50))
     unpriced = UsageEvent.objects.filter(provider="together").order_by("-occurred_at").first()
     assert unpriced is not None
     set_discount(
@@ -130,4 +131,35 @@ def make_usage(workspace: Workspace, full: Project, staging: Project) -> dict[st
         "repriced": str(repriced.id),
         "done": str(done.id),
         "preview": str(preview.id),
+        "run": RUN,
     }
+
+
+# An agent's run: what begins after so many seconds and takes so many; a plan, searches beside each other, an answer.
+RUN = "research-run/2026-11-27/why-did-the-nightly-batch-cost-more"
+STEPS = [
+    (0, 14, "gpt-5-2025-08-07"),
+    *((15 + number % 3, 4 + 3 * (number % 4), "gpt-4o-mini") for number in range(9)),
+    (31, 22, "claude-sonnet-4-5"),
+    *((1_254 + number, 6 - number, "gemini-2.5-flash") for number in range(4)),
+    (1_262, 3, "house-70b"),
+    (1_266, 31, "gpt-5-2025-08-07"),
+]
+PROVIDERS = {"claude-sonnet-4-5": "anthropic", "gemini-2.5-flash": "gemini", "house-70b": "together"}
+
+
+def make_run(project: Project, begin: datetime) -> None:
+    for number, (after, took, model) in enumerate(STEPS):
+        failed = number == 5
+        add_event(
+            project,
+            {} if failed else {Meter.INPUT: 900 * took, Meter.OUTPUT: 60 * took},
+            at=begin + timedelta(seconds=after),
+            provider=PROVIDERS.get(model, "openai"),
+            model=model,
+            client_name="research",
+            ending="error" if failed else "ok",
+            error_type="RateLimitError" if failed else "",
+            session=RUN,
+            total_duration_ms=took * 1_000.0,
+        )
