@@ -108,9 +108,13 @@ def _is_hidden(label: str, project: Project | None) -> bool:
 @require_GET
 @organization_view(Ability.VIEW)
 def session(request: MemberRequest, project_id: uuid.UUID) -> HttpResponse:
-    """GET usage/sessions/<project>/?session=&cursor= — one session: what it comes to, and its calls, a page of them."""
+    """GET usage/sessions/<project>/?session=&cursor= — one session: what it comes to, and its calls, a page of them.
+    Without a label, all of the project's."""
     label = request.GET.get("session", "")
-    if not label or len(label) > LONGEST_LABEL or "\0" in label:
+    if not label:
+        all_of_it = urlencode({"project": project_id})
+        return redirect(f"{reverse('sessions', args=[request.organization.id])}?{all_of_it}")
+    if len(label) > LONGEST_LABEL or "\0" in label:
         raise Http404
     wanted = EventFilter(project_ids=(project_id,), session=label)
     try:

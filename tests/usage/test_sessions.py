@@ -172,9 +172,14 @@ def test_a_long_session_is_shown_in_pages(acme: Workspace, browser: Browser, mon
     assert (broken.status_code, broken["Location"]) == (302, address(acme, acme.project, "long"))
 
 
-@pytest.mark.parametrize("query", ["", "?session=", "?session=nothing", "?session=a%00b", "?session=" + "x" * 201])
+@pytest.mark.parametrize("query", ["?session=nothing", "?session=a%00b", "?session=" + "x" * 201])
 def test_what_is_no_session_is_not_found(acme: Workspace, browser: Browser, query: str) -> None:
     assert browser.get(acme.url(f"usage/sessions/{acme.project.id}/{query}")).status_code == 404
+
+
+def test_without_a_label_it_is_the_projects_sessions(acme: Workspace, browser: Browser) -> None:
+    answer = browser.get(acme.url(f"usage/sessions/{acme.project.id}/?session="))
+    assert (answer.status_code, answer["Location"]) == (302, acme.url(f"usage/sessions/?project={acme.project.id}"))
 
 
 def test_of_a_hidden_label_there_is_a_fingerprint(acme: Workspace, browser: Browser) -> None:
