@@ -29,6 +29,9 @@ def usage(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str
         ("session", f"{base}usage/sessions/{scenery['projects']['full']}/?session={quote(shown['run'])}"),
         ("session-pauses", f"{base}usage/sessions/{scenery['projects']['full']}/?session=conversation-0"),
         ("session-one-call", f"{base}usage/sessions/{scenery['projects']['staging']}/?session=conversation-0"),
+        ("view-changed", f"{base}ledger/?period=yesterday&provider=anthropic&view={shown['view']}"),
+        ("view-save", f"{base}usage/views/new/?page=ledger&period=month&provider=anthropic&status=failed"),
+        ("view-edit", f"{base}usage/views/{shown['view']}/"),
         ("prices", f"{base}prices/"),
         ("prices-none", f"{empty}prices/"),
         ("prices-unpriced", f"{base}prices/unpriced/"),
@@ -53,6 +56,22 @@ def usage(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str
     owner.visit(f"{base}ledger/")
     owner.page.locator("details.doubts > summary").click()
     yield owner, "ledger-doubts"
+    for name, path in [
+        (
+            "views",
+            f"{base}ledger/?period=month&provider=anthropic&status=priced&model=claude-sonnet-4-5&view={shown['view']}",
+        ),
+        ("views-none", f"{empty}ledger/"),
+    ]:
+        owner.visit(path)
+        owner.page.locator(".views-menu > summary").click()
+        yield owner, name
+    owner.visit(f"{base}usage/views/new/?page=ledger")
+    owner.fill(name="Failed today")
+    owner.page.get_by_label("Everybody in the organization").check()
+    owner.press("Save the view")
+    owner.page.locator("[aria-invalid=true]").first.wait_for()
+    yield owner, "view-refused"
     owner.visit(f"{base}prices/add/")
     owner.press("Set the price")
     owner.page.locator("[aria-invalid=true]").first.wait_for()

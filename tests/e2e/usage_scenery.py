@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from django.utils import timezone
 
+from apps.analytics import saved_views
 from apps.ledger import repricing
 from apps.ledger.models import UsageEvent
 from apps.ledger.selectors import EventFilter
@@ -125,7 +126,15 @@ def make_usage(workspace: Workspace, full: Project, staging: Project) -> dict[st
     assert repriced is not None
     make_ingest_token(project=full, name="collector, Frankfurt", actor=actor)
     make_ingest_token(project=full, name="notebooks", actor=actor)
+    owner = workspace.organization.memberships.get(user=actor)
+    anthropic = {"period": "month", "provider": "anthropic", "status": "priced"}
+    view = saved_views.save(page="ledger", query=anthropic, name="Anthropic, this month", is_shared=False, member=owner)
+    long = "What the nightly batch costs by model, for the finance meeting on Mondays"
+    saved_views.save(page="overview", query={"period": "7", "by": "model"}, name=long, is_shared=True, member=owner)
+    failures = {"period": "today", "status": "failed"}
+    saved_views.save(page="ledger", query=failures, name="Failed today", is_shared=True, member=owner)
     return {
+        "view": str(view.id),
         "detailed": str(detailed.id),
         "unpriced": str(unpriced.id),
         "repriced": str(repriced.id),
