@@ -30,10 +30,9 @@ from apps.ledger.snapshot import snapshot
 from apps.organizations.access import MemberRequest, organization_view
 from apps.organizations.roles import Ability
 from apps.projects.models import Project
-from apps.usage.ledger_views import filter_form, frame, without
+from apps.usage.ledger_views import ROWS_ON_A_PAGE, filter_form, frame, without
 from apps.usage.timeline import timeline
 
-CALLS_ON_A_PAGE = 100
 LONGEST_LABEL = 200
 
 
@@ -122,7 +121,7 @@ def session(request: MemberRequest, project_id: uuid.UUID) -> HttpResponse:
             whole = extent(project_id, label)
             if whole is None:
                 raise Http404
-            page = page_of_events(wanted, limit=CALLS_ON_A_PAGE, cursor=request.GET.get("cursor", ""))
+            page = page_of_events(wanted, limit=ROWS_ON_A_PAGE, cursor=request.GET.get("cursor", ""))
     except BadCursorError:
         return redirect(without(request, "cursor"))
     rows = page.rows[::-1]

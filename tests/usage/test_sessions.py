@@ -150,7 +150,7 @@ def ids(answer: Any) -> list[UsageEvent]:
 
 
 def test_a_long_session_is_shown_in_pages(acme: Workspace, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_views, "CALLS_ON_A_PAGE", 5)
+    monkeypatch.setattr(session_views, "ROWS_ON_A_PAGE", 5)
     monkeypatch.setattr(sessions, "MOST_SUMMED", 10)
     monkeypatch.setattr(session_views, "MOST_SUMMED", 10)
     now = timezone.now()

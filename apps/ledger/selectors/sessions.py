@@ -94,9 +94,9 @@ def page_of_sessions(wanted: EventFilter, *, cursor: str = "") -> SessionPage:
 
     `cursor` is one of another page's. Raises BadCursorError.
     """
-    projects = wanted.project_ids
-    if projects is None:
-        projects = tuple(projects_with_events(with_sessions=True))
+    projects = projects_with_events(with_sessions=True)
+    if wanted.project_ids is not None:
+        projects = [project for project in projects if project in wanted.project_ids]
     page = Position.decode(cursor) if cursor else None
     if not projects:
         return SessionPage([])
@@ -253,12 +253,13 @@ def extent(project_id: uuid.UUID, label: str) -> Extent | None:
             WITH calls AS NOT MATERIALIZED (
                 SELECT e.* FROM ledger_usageevent e WHERE e.project_id = %(project)s AND {where.sql}),
             newest AS MATERIALIZED (
-                SELECT e.occurred_at, {_END} AS ended_at, e.ending,
-                       COALESCE((SELECT a.price_status FROM ledger_adjustment a WHERE a.event_id = e.id
-                                  ORDER BY a.revision DESC LIMIT 1), e.price_status) AS status
+                SELECT e.occurred_at, {_END} AS ended_at,
+                       e.ending = 'error' AND COALESCE((
+                           SELECT a.price_status FROM ledger_adjustment a WHERE a.event_id = e.id
+                            ORDER BY a.revision DESC LIMIT 1), e.price_status) <> 'duplicate' AS is_error
                   FROM calls e ORDER BY e.occurred_at DESC, e.id DESC LIMIT %(most)s)
             SELECT (SELECT e.occurred_at FROM calls e ORDER BY e.occurred_at, e.id LIMIT 1), min(n.occurred_at),
-                   max(n.ended_at), count(*) FILTER (WHERE n.ending = 'error' AND n.status <> 'duplicate')
+                   max(n.ended_at), count(*) FILTER (WHERE n.is_error)
               FROM newest n
             """,
             {**where.values, "project": project_id, "most": MOST_SUMMED},
