@@ -118,6 +118,15 @@ def test_from_a_session_to_its_calls_and_back(people: People, scenery: dict[str,
     )
     expect(page.locator(".timeline-error")).to_have_count(1)
 
+    # Copied as a spreadsheet takes it: a line a call, notes beside what they are of.
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the table").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert lines[0].split("\t")[:3] == ["When", "Model", "Client"]
+    assert len(lines) == 1 + int(calls)
+    assert lines[1].split("\t")[1:4] == ["gpt-5-2025-08-07, OpenAI", "research", "12,600"]
+
     bars.first.click()
     page.wait_for_url(re.compile("/ledger/[0-9a-f-]{36}/"))
     page.get_by_role("link", name=run).click()
