@@ -56,11 +56,12 @@ def summary(request: HttpRequest) -> HttpResponse:
         question = question_of(given, default, (caller.project_id,))
         try:
             with snapshot():
-                rows, totals, moment = summed(question), whole(question), as_of()
+                rows = summed(question, most=MOST_ROWS + 1)
+                if len(rows) > MOST_ROWS:
+                    raise InvalidError(f"That is more than {MOST_ROWS:,} rows. Ask for less time or fewer groups.")
+                totals, moment = whole(question), as_of()
         except UnansweredError as error:
             raise InvalidError(str(error)) from error
-    if len(rows) > MOST_ROWS:
-        raise InvalidError(f"That is {len(rows):,} rows; {MOST_ROWS:,} is the most. Ask for less time or fewer groups.")
     return json_response(
         {
             "as_of": moment,

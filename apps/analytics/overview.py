@@ -136,7 +136,8 @@ def _month(calls: Calls) -> tuple[Totals, Totals, dict[str, Forecast | None]]:
 
 
 def _top(calls: Calls, dimension: Dimension, title: str, whole: Totals) -> Top:
-    found = calls.now_grouped(dimension)
+    # What duplicates alone name is nobody's call.
+    found = {key: totals for key, totals in calls.now_grouped(dimension).items() if totals.calls}
     # Of several currencies the one that most calls' costs are in can't be known: the first by name.
     unit = min(whole.costs, default="calls")
     if not whole.costs.get(unit):

@@ -5,6 +5,7 @@ are taken and their rows counted, in one transaction too: so each row is counted
 they were committed, and wherever a worker dies. One worker at a time is at an organization's sums.
 """
 
+import time as clock
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, time, timedelta
 from enum import Enum
@@ -30,6 +31,8 @@ from tenancy.scope import require_scope, require_tenant_id
 NOTES = 200
 # How much of a project's ledger one statement of a recount reads.
 STRETCH = timedelta(days=7)
+# Between two looks at whether another worker is done.
+BUSY_SECONDS = 0.5
 
 
 class Progress(Enum):
@@ -51,6 +54,13 @@ def roll_up(time_zone: str) -> Progress:
         return _count_notes(state)
 
     return _alone(work)
+
+
+def until_done(work: Callable[[], Progress]) -> None:
+    """Does it, such as `roll_up`, until nothing is left to do. For commands: it waits for other workers."""
+    while (progress := work()) is not Progress.DONE:
+        if progress is Progress.BUSY:
+            clock.sleep(BUSY_SECONDS)
 
 
 def is_due(time_zone: str) -> bool:

@@ -4,6 +4,7 @@ Questions about whole days of the organization are answered from its days, other
 what apps.ledger.selectors.totals gives, to the last digit.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -18,7 +19,7 @@ from apps.analytics.distributions import Distribution, counted
 from apps.analytics.insights import Spent
 from apps.analytics.models import Rollup, RollupState
 from apps.ledger.models import METER_COLUMNS
-from apps.ledger.selectors import NO_KEY, EventFilter, Totals
+from apps.ledger.selectors import EventFilter, Totals
 from apps.pricing.meters import Meter
 
 QUARTER = timedelta(minutes=15)
@@ -58,7 +59,10 @@ _COLUMNS: Mapping[Dimension, str] = {
     Dimension.ERROR: "error_type",
 }
 # Of an EventFilter, what sums can be narrowed by. The others (a session, a user) only the ledger knows.
-_NARROWED = ("provider", "model", "client_name", "operation", "ending", "error_type")
+_ANSWERED = frozenset(
+    ("project_ids", "start", "end", "provider", "model", "client_name", "provider_key_id", "operation", "ending",
+     "error_type")
+)  # fmt: skip
 Key = tuple[Any, ...]
 
 
@@ -102,18 +106,21 @@ def summed_days_of() -> str:
     return "" if state is None else state.time_zone
 
 
-def summed(question: Question) -> list[Sums]:
-    """A row for each stretch of time and combination that has calls, in order. Raises UnansweredError."""
+def summed(question: Question, *, most: int = sys.maxsize) -> list[Sums]:
+    """A row for each stretch of time and combination that has calls, in order; the first `most`. Raises
+    UnansweredError."""
     source = _Source.of(question)
-    names = ", ".join((source.period, *(_COLUMNS[each] for each in question.by), "currency"))
+    key = ", ".join((source.period, *(_COLUMNS[each] for each in question.by)))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {names}, {_SUMS} FROM analytics_rollup r WHERE {source.where}"
-            f" GROUP BY {names} HAVING sum(events) <> 0 OR sum(adjustments) <> 0 ORDER BY {names}",
-            source.values,
+            f"SELECT * FROM (SELECT dense_rank() OVER (ORDER BY {key}) AS place, {key}, currency, {_SUMS}"
+            f"  FROM analytics_rollup r WHERE {source.where}"
+            f" GROUP BY {key}, currency HAVING sum(events) <> 0 OR sum(adjustments) <> 0) AS ranked"
+            " WHERE place <= %(most)s ORDER BY place, currency",
+            {**source.values, "most": most},
         )
-        rows = cursor.fetchall()
-    return [Sums(key[0], key[1:], _totals(parts)) for key, parts in _by_key(rows, question).items()]
+        rows = [row[1:] for row in cursor.fetchall()]
+    return [Sums(of[0], of[1:], _totals(parts)) for of, parts in _by_key(rows, question).items()]
 
 
 def whole(question: Question) -> Totals:
@@ -210,35 +217,23 @@ class _Source:
 
     @classmethod
     def of(cls, question: Question) -> "_Source":
-        wanted, values = question.filter, dict[str, Any]()
+        wanted = question.filter
         asked = {name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None}
-        if beyond := sorted(asked - {"project_ids", "start", "end", "provider_key_id", *_NARROWED}):
+        if beyond := sorted(asked - _ANSWERED):
             raise UnansweredError(f"There are no sums by {', '.join(beyond)}: ask the ledger for its rows.")
-        conditions = ["r.grain = %(grain)s"]
+        if any((moment - _EPOCH) % QUARTER for moment in (wanted.start, wanted.end) if moment is not None):
+            raise UnansweredError("Times must be at full quarters of an hour, such as 10:00 or 10:15.")
+        where, values = wanted.where_of("r", time="starts_at")
+        where += " AND r.grain = %(grain)s"
         values["grain"] = _grain(question).value
         if wanted.project_ids is not None:
-            conditions.append("r.project_id = ANY(%(projects)s::uuid[])")
+            where += " AND r.project_id = ANY(%(projects)s::uuid[])"
             values["projects"] = list(wanted.project_ids)
-        for name, sign, moment in (("start", ">=", wanted.start), ("end", "<", wanted.end)):
-            if moment is not None:
-                if (moment - _EPOCH) % QUARTER:
-                    raise UnansweredError("Times must be at full quarters of an hour, such as 10:00 or 10:15.")
-                conditions.append(f"r.starts_at {sign} %({name})s")
-                values[name] = moment
-        if wanted.provider_key_id == NO_KEY:
-            conditions.append("r.provider_key_id IS NULL")
-        elif wanted.provider_key_id is not None:
-            conditions.append("r.provider_key_id = %(key)s")
-            values["key"] = wanted.provider_key_id
-        for name in _NARROWED:
-            if (value := getattr(wanted, name)) is not None:
-                conditions.append(f"r.{name} = %({name})s")
-                values[name] = str(value) if name == "ending" else value
         period = "NULL::timestamptz"
         if question.granularity is not None:
             period = "date_trunc(%(granularity)s, r.starts_at, %(zone)s)"
             values |= {"granularity": question.granularity.value, "zone": question.zone.key}
-        return cls(" AND ".join(conditions), period, values)
+        return cls(where, period, values)
 
 
 def _grain(question: Question) -> Rollup.Grain:

@@ -23,7 +23,7 @@ class Ending(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Call(msgspec.Struct, kw_only=True):
+class Call(msgspec.Struct, kw_only=True, gc=False):
     """Facts of one call; None or "" where the reporter said nothing.
 
     `meters` are inclusive (apps/pricing/meters.py): input holds the cached tokens, cache_write the hour's, output the

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import msgspec
 from django.db import transaction
 
 from apps.directory.callers import Reporter, refuse_revoked
@@ -63,8 +64,7 @@ class Batch:
     links: Sequence[SpanParent] = ()
 
 
-@dataclass(slots=True)
-class _New:
+class _New(msgspec.Struct, gc=False):
     """A call, and what can be made of it before anything else is known. `encoded` is the row as it is stored."""
 
     report: Report

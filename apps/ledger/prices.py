@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from apps.ledger.calls import Ending
 from apps.ledger.models import PriceStatus
@@ -17,7 +19,7 @@ COST_LIMIT = Decimal(10) ** 12
 INPUT_ONLY = frozenset(("embeddings", "rerank"))
 
 
-class Price(NamedTuple):
+class Price(msgspec.Struct, frozen=True, gc=False):
     """The columns of a row that say what it costs. `lines` are `Line`s, or as they are read back from a row."""
 
     status: PriceStatus
@@ -56,7 +58,7 @@ def price_of(call: Priceable, meters: Mapping[Meter, int], at: datetime) -> Pric
 
     Of a call that ended with an error and used no tokens there is nothing to price, whatever the price is for.
     """
-    used_tokens = any(count for meter, count in meters.items() if meter not in OF_EVERY_CALL)
+    used_tokens = any(map(meters.__getitem__, meters.keys() - OF_EVERY_CALL))
     if not used_tokens and call.ending == Ending.ERROR:
         return Price(PriceStatus.FAILED)
     variant = {"service_tier": call.service_tier} if call.service_tier else {}
@@ -79,14 +81,14 @@ def from_rating(rating: Rating) -> Price:
     if rating.cost is not None and rating.cost >= COST_LIMIT:
         return Price(PriceStatus.UNPRICED, "out_of_bounds", rating.rule)
     return Price(
-        PriceStatus(rating.status.value),
-        rating.reason.value,
+        PriceStatus.UNPRICED if rating.cost is None else PriceStatus.PRICED,
+        rating.reason,
         rating.rule,
         rating.snapshot_id,
         rating.lines,
         rating.cost,
         rating.currency,
-        tuple(rating.flags),
+        rating.flags,
     )
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import FieldInfo
 from apps.activity.services import note_change
 from apps.directory.callers import Reporter
 from apps.directory.sql import LIVE_KEY
-from apps.ledger.calls import Call
+from apps.ledger.calls import Call, Ending
 from apps.ledger.models import METER_COLUMNS, PriceStatus, UsageEvent
 from apps.ledger.prices import Price
 from apps.ledger.settling import fingerprint
@@ -37,7 +37,7 @@ class Flag(StrEnum):
     TIME_OF_REPORT = "time_of_report"
 
 
-class NewRow(msgspec.Struct, omit_defaults=True, kw_only=True):
+class NewRow(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """A row as it is handed to PostgreSQL, in JSON: one parameter whatever the number of rows. What is left out has
     its column's default."""
 
@@ -61,7 +61,7 @@ class NewRow(msgspec.Struct, omit_defaults=True, kw_only=True):
     client_name: str = ""
     session: str = ""
     user_label: str = ""
-    ending: str = "ok"
+    ending: str = Ending.OK
     error_type: str = ""
 
     input_tokens: int | None = None
@@ -125,7 +125,7 @@ def row_of(
         project_id=reporter.project_id,
         source=call.source,
         occurred_at=occurred_at,
-        price_status=price.status.value,
+        price_status=price.status,
         key_generation=reporter.generation,
         ingest_token_id=reporter.ingest_token_id,
         provider_key_id=call.provider_key_id,
@@ -139,7 +139,7 @@ def row_of(
         client_name=call.client_name,
         session=call.session,
         user_label=call.user,
-        ending=call.ending.value,
+        ending=call.ending,
         error_type=call.error_type,
         time_to_first_token_ms=call.time_to_first_token_ms,
         time_to_last_token_ms=call.time_to_last_token_ms,
@@ -155,7 +155,7 @@ def row_of(
         cost=_text(price.cost),
         currency=price.currency,
         reported_cost=_text(call.reported_cost),
-        flags=flags,
+        flags=flags or (),
         trace_id=call.trace_id,
         parent_event_id=call.parent_event_id,
         response_id=call.response_id,
@@ -169,7 +169,7 @@ def row_of(
 
 def set_price(row: NewRow, price: Price, *, instead_of: Price) -> None:
     """What the row counts for on arrival, after all."""
-    row.price_status = price.status.value
+    row.price_status = price.status
     row.price_reason = price.reason
     row.price_rule = price.rule
     row.price_snapshot_id = price.snapshot_id

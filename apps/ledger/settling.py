@@ -24,7 +24,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+
+import msgspec
 
 from apps.pricing.meters import Meter
 from apps.pricing.providers import canonical
@@ -54,7 +55,7 @@ class Rule(StrEnum):
     POSSIBLE_DUPLICATE = "possible_duplicate"
 
 
-class Report(NamedTuple):
+class Report(msgspec.Struct, frozen=True, gc=False):
     """What settling looks at. `meters` as they were reported.
 
     `was_within` and `was_around` are the call that rule A found when it last looked: the spans between may have been
@@ -92,7 +93,7 @@ class Report(NamedTuple):
         return not self.names_model, _FIRST.get(self.source, len(_FIRST)), self.started_at, self.event_id
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """Either the report counts, for `meters`, or `same_call_as` does and `rule` says why."""
 
     same_call_as: uuid.UUID | None
@@ -103,8 +104,10 @@ class Verdict(NamedTuple):
 
 def fingerprint(instance: str, meters: Meters) -> int | None:
     """What rule C's candidates have in common, as a bigint; None for a report the rule can't be about."""
+    if not instance:
+        return None
     counts = (meters.get(Meter.INPUT), meters.get(Meter.OUTPUT))
-    if not instance or not any(counts):
+    if not any(counts):
         return None
     digest = hashlib.blake2b(repr((instance, *counts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

@@ -7,6 +7,7 @@ rating first takes each quantity apart (`exclusive`).
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Meter(StrEnum):
@@ -110,19 +111,26 @@ def exclusive(quantities: Mapping[Meter, int]) -> tuple[dict[Meter, int], bool]:
     """
     own: dict[Meter, int] = {}
     beside = False
-    for meter in sorted(quantities, key=_ORDER.__getitem__):
+    for meter, parts in _nested(tuple(quantities)):
         whole = quantities[meter]
         if whole < 0:
             raise ValueError(f"{meter} is negative: {whole}.")
         within = outside = 0
-        for part in _PARTS[meter]:
-            if part in own:
-                within += own[part]
-                if part in _BESIDE:
-                    outside += own[part]
+        for part in parts:
+            within += own[part]
+            if part in _BESIDE:
+                outside += own[part]
         if within > whole:
             beside = True
             if outside > whole:
                 within -= outside
         own[meter] = max(whole - within, 0)
     return own, beside
+
+
+@lru_cache(maxsize=1024)
+def _nested(meters: tuple[Meter, ...]) -> list[tuple[Meter, list[Meter]]]:
+    """The finest first, each with those of the others that are its parts. Calls have few combinations of meters."""
+    return [
+        (meter, [part for part in _PARTS[meter] if part in meters]) for meter in sorted(meters, key=_ORDER.__getitem__)
+    ]

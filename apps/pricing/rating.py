@@ -69,10 +69,10 @@ class Flag(StrEnum):
     BY_ROUTED_MODEL = "by_routed_model"
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One price used: amount = quantity * unit_price * multiplier / per, exact.
 
-    Encodes as a JSON object, decimals as text, without multiplier and discount where there is none.
+    Encodes as a JSON object, decimals as text, without what is None.
     """
 
     price_id: int
@@ -82,13 +82,13 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     per: int
     amount: Decimal
     # The meter counted, where it has no price of its own and costs what `meter` does.
-    fallback_from: Meter | None
+    fallback_from: Meter | None = None
     # The organization's discount on the list price, and which one: its pricing_discount.
     multiplier: Decimal | None = None
     discount_id: int | None = None
 
 
-class Rating(msgspec.Struct, frozen=True):
+class Rating(msgspec.Struct, frozen=True, gc=False):
     """`cost`: numeric(24,12), rounded half up once; None when unpriced. `provider` and `model` name the prices.
 
     Lines of an unpriced call are those that do have a price. `rule` says whose prices: a Rule or "list:<source>", ""

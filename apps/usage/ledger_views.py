@@ -22,8 +22,9 @@ from apps.organizations.access import MemberRequest, organization_view
 from apps.organizations.roles import ABILITIES, Ability
 from apps.usage import selectors
 from apps.usage.filters import FilterForm
-from apps.usage.words import METERS, facts, performance
+from apps.usage.words import METERS, facts, missing_in_words, performance
 from apps.vault.selectors import people
+from web.api import InvalidError, json_response
 
 ROWS_ON_A_PAGE = 50
 
@@ -92,6 +93,23 @@ def export(request: MemberRequest) -> Any:
         csv_of(form.wanted()),
         content_type=CONTENT_TYPE,
         headers={"Content-Disposition": f'attachment; filename="usage-{period}.csv"'},
+    )
+
+
+@require_GET
+@organization_view(Ability.VIEW)
+def completeness(request: MemberRequest) -> HttpResponse:
+    """GET ledger/completeness?… — with the fields of FilterForm: what seems to be missing from the calls of its project
+    and period, in a few words: `{"is_complete": …, "text": …}`. 422 for a filter that can't be read.
+
+    For pages of sums, which ask when they are there: it takes as long as there are numbered reports to look through.
+    """
+    form = filter_form(request, request.GET)
+    if not form.is_valid():
+        raise InvalidError("This filter can't be read; the ledger's page says why.")
+    found = selectors.missing(form.wanted())
+    return json_response(
+        {"is_complete": not (found.reports or found.silent), "text": missing_in_words(found.reports, found.silent)}
     )
 
 

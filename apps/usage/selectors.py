@@ -6,7 +6,7 @@ from datetime import datetime
 
 from apps.analytics.names import provider_key_label
 from apps.directory.models import IngestToken
-from apps.ledger.completeness import Completeness, Fetch, completeness, silent
+from apps.ledger.completeness import Completeness, Fetch, completeness, missing_reports, silent
 from apps.ledger.models import UsageEvent
 from apps.ledger.selectors import EventFilter
 from apps.projects.models import Client
@@ -49,12 +49,34 @@ class Doubts:
         return sum(map(bool, (known.gaps, known.skewed, known.late, known.possible_duplicates, self.silent)))
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """How many reports never came, as far as their numbers tell, and how many keys and clients were fetched and then
+    silent."""
+
+    reports: int
+    silent: int
+
+
 def doubts(wanted: EventFilter) -> Doubts:
-    """Of the projects and the period of a filter, whatever else it asks for."""
-    period = EventFilter(project_ids=wanted.project_ids, start=wanted.start, end=wanted.end)
+    """Of the projects and the period of a filter, whatever else it asks for. It reads every event of these."""
+    period = _period(wanted)
+    return Doubts(completeness(period), _silent(period)[:MOST_SILENT])
+
+
+def missing(wanted: EventFilter) -> Missing:
+    """As `doubts`, of what is missing only: it reads events with a number, and those since a fetch."""
+    period = _period(wanted)
+    return Missing(missing_reports(period), len(_silent(period)))
+
+
+def _period(wanted: EventFilter) -> EventFilter:
+    return EventFilter(project_ids=wanted.project_ids, start=wanted.start, end=wanted.end)
+
+
+def _silent(period: EventFilter) -> list[tuple[str, uuid.UUID, datetime]]:
     fetches = _fetches(period)
-    found = silent(list(fetches))
-    return Doubts(completeness(period), [(fetches[each], each.project_id, each.at) for each in found[:MOST_SILENT]])
+    return [(fetches[each], each.project_id, each.at) for each in silent(list(fetches))]
 
 
 def _fetches(period: EventFilter) -> dict[Fetch, str]:

@@ -23,6 +23,7 @@ urlpatterns = [
     path("usage/views/<uuid:view_id>/delete", saved_view_views.delete, name="saved_view_delete"),
     path("ledger/", ledger_views.ledger, name="ledger"),
     path("ledger/export.csv", ledger_views.export, name="ledger_export"),
+    path("ledger/completeness", ledger_views.completeness, name="ledger_completeness"),
     path("ledger/<uuid:event_id>/", ledger_views.event, name="ledger_event"),
     path("prices/", price_views.prices, name="prices"),
     path("prices/add/", price_views.price_add, name="price_add"),

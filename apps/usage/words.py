@@ -176,3 +176,14 @@ def performance(event: UsageEvent) -> tuple[list[Measure], list[str]]:
     measured = [Measure(label, value, is_time) for label, value, is_time in found if value is not None]
     missing = [label.lower() for label, value, _ in found if value is None]
     return measured, ["how long it took" if label == "took" else label for label in missing]
+
+
+def missing_in_words(reports: int, silent: int) -> str:
+    """Of reports that never came, and of keys and clients that nothing was reported with after a fetch."""
+    found = []
+    if reports:
+        found.append(f"at least {reports:,} report{'s' * (reports > 1)} missing")
+    if silent:
+        found.append(f"{silent:,} key{'s' * (silent > 1)} or client{'s' * (silent > 1)} went silent")
+    text = ", ".join(found) or "nothing seems to be missing"
+    return text[0].upper() + text[1:]

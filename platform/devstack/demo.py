@@ -19,7 +19,7 @@ from django.db import transaction
 from apps.accounts.models import User
 from apps.accounts.services import PasswordUnlock, VaultIdentity, create_account, prelogin_salt
 from apps.directory.models import ProjectKeyEntry
-from apps.organizations.models import Organization
+from apps.organizations.models import Membership, Organization
 from apps.organizations.services import create_organization
 from apps.projects.models import Project
 from apps.projects.services import NewProjectKey, add_first_key, create_project
@@ -34,6 +34,7 @@ from tenancy import tenant_scope
 FOLDER = ROOT / "var" / "demo"
 ORGANIZATION = "Demo"
 PROJECT = "Assistant"
+DESCRIPTION = "Made by the demo."
 
 
 class DemoError(Exception):
@@ -85,8 +86,7 @@ def run(provider_keys: Mapping[str, str], *, email: str, folder: Path) -> dict[s
     """Makes the demo, or finds it; the dictionary that `manage.py demo --json` prints."""
     keepsake = Keepsake.load_or_make(folder, email)
     user = _sign_up(keepsake)
-    membership = user.memberships.select_related("organization").filter(organization__name=ORGANIZATION).first()
-    organization = membership.organization if membership else create_organization(name=ORGANIZATION, owner=user)
+    organization = organization_of(user)
     with tenant_scope(organization):
         project = _find_project(keepsake) or _make_project(keepsake, user, organization)
         for provider, value in provider_keys.items():
@@ -99,6 +99,15 @@ def run(provider_keys: Mapping[str, str], *, email: str, folder: Path) -> dict[s
         "any_llm_key": keepsake.key.any_llm_key,
         "platform_url": f"{settings.SITE_URL}/api/v1",
     }
+
+
+@transaction.atomic
+def organization_of(user: User) -> Organization:
+    """The demo's organization that the user owns, which is made if there is none."""
+    User.objects.select_for_update().get(pk=user.pk)
+    owned = user.memberships.filter(role=Membership.Role.OWNER, organization__status=Organization.Status.READY)
+    membership = owned.select_related("organization").filter(organization__name=ORGANIZATION).first()
+    return membership.organization if membership else create_organization(name=ORGANIZATION, owner=user)
 
 
 def _sign_up(keepsake: Keepsake) -> User:
@@ -156,7 +165,7 @@ def _find_project(keepsake: Keepsake) -> Project | None:
 def _make_project(keepsake: Keepsake, user: User, organization: Organization) -> Project:
     account, key = keepsake.account, keepsake.key
     with transaction.atomic():
-        project = create_project(name=PROJECT, description="Made by the demo.")
+        project = create_project(name=PROJECT, description=DESCRIPTION)
         statement = statements.project_key(organization.id, project.id, 1, key.public)
         new_key = NewProjectKey(
             generation=1, public_key=key.public, kid=key.kid, statement_signature=account.sign(statement)

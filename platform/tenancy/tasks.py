@@ -18,9 +18,13 @@ class TenantTask(Task[Any, Any]):
     """
 
     abstract = True
+    # Celery would hold all arguments against the body's, which does not receive `organization_id`.
+    typing = False
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
         self.check_arguments(kwargs or {})
+        own = {name: value for name, value in (kwargs or {}).items() if name != "organization_id"}
+        self.__header__(*(args or ()), **own)  # type: ignore[attr-defined]  # missing in the stubs: the body's signature
         return super().apply_async(args, kwargs, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -2,7 +2,9 @@
 
 import math
 from datetime import datetime, timedelta
+from itertools import count
 from random import Random
+from typing import Any
 
 from apps.ledger.models import Outbox, UsageEvent
 from apps.pricing.meters import Meter
@@ -21,7 +23,7 @@ ERRORS = ["RateLimitError", "RateLimitError", "APITimeoutError", "BadRequestErro
 
 def add_calls(projects: list[Project], *, until: datetime, days: int, scale: float = 1, seed: int = 5) -> None:
     """In the organization's scope. Each call is noted for the sums."""
-    dice, made = Random(seed), list[UsageEvent]()
+    dice, made, numbers = Random(seed), list[UsageEvent](), count(1)
     for back in range(days, -1, -1):
         day = (until - timedelta(days=back)).replace(hour=0, minute=0, second=0, microsecond=0)
         busy = (0.25 if day.weekday() >= 5 else 1) * (1 + 0.6 * (days - back) / max(days, 1)) * dice.uniform(0.75, 1.3)
@@ -37,6 +39,11 @@ def add_calls(projects: list[Project], *, until: datetime, days: int, scale: flo
                 meters = {Meter.INPUT: round(typical[0] * size), Meter.OUTPUT: round(typical[1] * size)}
                 if dice.random() < 0.3:
                     meters[Meter.CACHE_READ] = meters[Meter.INPUT] // 2
+                sequence: dict[str, Any] = {}
+                if client == "nightly-batch":
+                    # It numbers its reports, of which one in forty never comes.
+                    number = next(numbers)
+                    sequence = {"sequence_source": client, "sequence_number": number + number // 40}
                 failed = dice.random() < 0.03
                 speed = dice.uniform(35, 140) * (0.5 if model.startswith("gpt-5") else 1)
                 first = math.exp(dice.gauss(6.0, 0.45))
@@ -53,6 +60,7 @@ def add_calls(projects: list[Project], *, until: datetime, days: int, scale: flo
                         total_duration_ms=first + meters[Meter.OUTPUT] / speed * 1_000,
                         time_to_first_token_ms=None if failed else first,
                         tokens_per_second=None if failed else speed,
+                        **sequence,
                     )
                 )
     Outbox.objects.create(events=[row.id for row in made])

@@ -209,8 +209,30 @@ def test_what_has_no_price_stands_beside_every_total(acme: Workspace, browser: B
         rollups.recount("UTC")
     text = text_of(browser.get(acme.url("usage/")))
     assert "3 calls unpriced, 100%" in text
+    assert "30 in, 0 out, 100% unpriced" in text
     assert "No cost is known" in text
     assert "$0.00" not in text
+
+
+def test_what_may_be_missing_is_asked_for_of_the_same_calls(acme: Workspace, browser: Browser) -> None:
+    with tenant_scope(acme.organization):
+        add_event(acme.project)
+        rollups.recount("UTC")
+    for path in PAGES:
+        page = browser.get(acme.url(f"{path}?period=7&model=gpt-4o-mini")).content.decode()
+        [asked] = re.findall(r'data-completeness="([^"]*)"', page)
+        answer = browser.get(unescape(asked))
+        assert answer.json()["is_complete"]
+        assert f'href="{asked.replace("/completeness", "/")}"' in page
+
+
+def test_what_only_a_duplicate_names_is_not_listed(acme: Workspace, browser: Browser) -> None:
+    with tenant_scope(acme.organization):
+        counted = add_event(acme.project, client_name="web")
+        add_event(acme.project, client_name="echo", same_call_as=counted.event_id)
+        rollups.recount("UTC")
+    [clients] = [top for top in shown(browser.get(acme.url("usage/"))).tops if top.title == "Clients"]
+    assert [item.label for item in clients.items] == ["web"]
 
 
 def test_empty_states_teach(

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from apps.analytics import rollups
+from apps.analytics import api, rollups
 from apps.analytics.models import Rollup
+from apps.analytics.selectors import summed
 from apps.ledger.exports import csv_of
 from apps.ledger.models import Outbox
 from apps.ledger.read_api import totals_as_json
@@ -110,6 +111,22 @@ def test_what_cannot_be_read_is_named(sdk: Sdk, parameters: dict[str, str], says
     answer = sdk.client.get("/api/v1/usage/summary", parameters, headers=sdk.bearer)
     assert answer.status_code == 422
     assert says in answer.json()["detail"]
+
+
+def test_more_rows_than_can_be_answered_are_not_read(
+    acme: Workspace, sdk: Sdk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = {"granularity": "day", "group_by": "model,status"}
+    every = ask(sdk, **parameters)["data"]
+    monkeypatch.setattr(api, "MOST_ROWS", len(every))
+    assert ask(sdk, **parameters)["data"] == every
+    monkeypatch.setattr(api, "MOST_ROWS", len(every) - 1)
+    answer = sdk.client.get("/api/v1/usage/summary", parameters, headers=sdk.bearer)
+    assert answer.status_code == 422
+    assert f"more than {len(every) - 1} rows" in answer.json()["detail"]
+    question = api.question_of(parameters, "UTC", (acme.project.id,))
+    with tenant_scope(acme.organization):
+        assert summed(question, most=5) == summed(question)[:5]
 
 
 def test_another_project_is_not_there_and_tokens_for_ingestion_read_nothing(sdk: Sdk) -> None:

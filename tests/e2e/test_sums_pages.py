@@ -103,6 +103,24 @@ def test_colours_stay_and_names_narrow(people: People, scenery: dict[str, Any]) 
     expect(page.locator(".totals > div").filter(has_text="Calls").locator(".totals-amount")).to_have_text(number)
 
 
+def test_how_complete_it_is_comes_after_the_page(people: People, scenery: dict[str, Any]) -> None:
+    owner = people.signed_in("ada", Resident(**scenery["people"]["owner"]))
+    page, base = owner.page, f"/o/{scenery['spending_id']}/"
+    link = page.locator("[data-completeness]").get_by_role("link")
+    for path in ("usage/?period=90", "usage/performance/?period=90"):
+        owner.visit(base + path)
+        expect(link).to_have_text(re.compile(r"At least \d+ reports? missing"))
+    owner.visit(f"{base}usage/?client=research&period=today")
+    expect(link).to_have_text("Nothing seems to be missing")
+    # Without an answer it still leads to where it is said.
+    page.route("**/ledger/completeness?*", lambda route: route.fulfill(status=429, json={"detail": "Too many."}))
+    owner.visit(f"{base}usage/?period=90")
+    expect(link).to_have_text("How complete it is")
+    link.click()
+    page.wait_for_url("**/ledger/?period=90")
+    expect(page.locator("details.doubts > summary")).to_contain_text("how complete this is")
+
+
 def test_axe_finds_nothing_serious(people: People, scenery: dict[str, Any], axe: Callable[[Page], None]) -> None:
     faults = {}
     for person, name in sums(people, scenery):

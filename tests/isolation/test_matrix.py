@@ -119,6 +119,7 @@ ORGANIZATION_ROUTES: dict[str, dict[str, Ability]] = {
     f"{ORGANIZATION}prices/unpriced/": {"GET": VIEW},
     f"{ORGANIZATION}prices/list/": {"GET": VIEW},
     f"{ORGANIZATION}ledger/export.csv": {"GET": VIEW},
+    f"{ORGANIZATION}ledger/completeness": {"GET": VIEW},
     f"{ORGANIZATION}ledger/<uuid:event_id>/": {"GET": VIEW},
     "welcome/<uuid:organization_id>/project/": {"GET": MANAGE, "POST": MANAGE},
     f"{WELCOME}provider-key/": {"GET": MANAGE},

@@ -15,11 +15,13 @@ from apps.ledger import prices
 from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEvent
 from apps.ledger.prices import Price, from_rating
 from apps.ledger.standing import Standing, adjust, duplicate_price, standings, store
-from apps.pricing.agreements import delete_terms, set_override
+from apps.pricing.agreements import delete_terms, set_discount, set_override
 from apps.pricing.feeds.base import Rate
 from apps.pricing.meters import Meter
+from apps.pricing.models import Discount
 from apps.pricing.rating import rate
 from apps.pricing.selectors import forget_terms
+from tests.cast import Workspace
 
 MAY = datetime(2026, 5, 1, tzinfo=UTC)
 MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-of-tomorrow")
@@ -53,6 +55,22 @@ def set_price(row: UsageEvent, price: Price) -> None:
     row.cost, row.currency, row.flags = price.cost, price.currency, list(price.flags)
 
 
+def discounted(acme: Workspace, model: str, meters: Mapping[Meter, int]) -> tuple[Discount, Price]:
+    """Acme's discount of 15 % on OpenAI's prices since May, and what a call of then costs with it."""
+    made = set_discount(
+        organization_id=acme.organization.id,
+        provider="openai",
+        multiplier=Decimal("0.85"),
+        author_id=acme.owner.user.id,
+        note="Contract 8.",
+        start=MAY,
+    )
+    forget_terms()
+    rated = rate("openai", model, meters, MAY, organization_id=acme.organization.id)
+    forget_terms()
+    return made, from_rating(rated)
+
+
 @contextmanager
 def a_dollar_a_token(organization_id: uuid.UUID) -> Iterator[None]:
     """The organization's own price for gpt-4o-mini meanwhile, and nobody minds what a call costs: a million million tokens
@@ -80,12 +98,13 @@ def standing(row: UsageEvent) -> Standing:
 def price(cost: str, like: Price, **changes: Any) -> Price:
     """A price of this cost, with lines that come to it."""
     line = {"price_id": 1, "meter": "input", "quantity": 1, "unit_price": cost, "per": 1, "amount": cost}
-    return like._replace(
+    return msgspec.structs.replace(
+        like,
         status=PriceStatus.PRICED,
         reason="",
         cost=Decimal(cost),
         currency="USD",
-        lines=[{**line, "fallback_from": None}],
+        lines=[line],
         **changes,
     )
 

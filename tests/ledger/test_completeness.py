@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from apps.ledger.completeness import CLOCKS, LATE, Fetch, Gap, completeness, silent
+from apps.ledger.completeness import CLOCKS, LATE, Fetch, Gap, completeness, missing_reports, silent
 from apps.ledger.selectors import EventFilter
 from tenancy import tenant_scope
 from tests.cast import Workspace
@@ -45,17 +45,20 @@ class TestGaps:
             Gap(project, "worker-2", 98, list(range(2, 12))),
             Gap(project, "worker-1", 5, [3, 4, 6, 7, 8]),
         ]
-        assert found.missing == 103
+        assert missing_reports(of(project, other)) == 103
+        assert missing_reports(of(project, provider="nobody")) == 0
 
     def test_many_small_ones_name_only_the_first(self, project: uuid.UUID) -> None:
         numbered(project, "worker-1", *range(0, 40, 2))
         [gap] = completeness(of(project)).gaps
         assert (gap.missing, gap.first_numbers) == (19, list(range(1, 21, 2)))
+        assert missing_reports(of(project)) == 19
 
     def test_order_of_arrival_does_not_matter_nor_does_a_duplicate(self, project: uuid.UUID) -> None:
         numbered(project, "worker-1", 3, 1)
         numbered(project, "worker-1", 2, price_status="duplicate", same_call_as=uuid.uuid4())
         assert completeness(of(project)).gaps == []
+        assert missing_reports(of(project)) == 0
 
     def test_the_highest_number_there_can_be_has_none_after_it(self, project: uuid.UUID) -> None:
         most = 2**63 - 1
@@ -63,12 +66,14 @@ class TestGaps:
         numbered(project, "worker-2", most)
         [gap] = completeness(of(project)).gaps
         assert (gap.source, gap.missing, gap.first_numbers) == ("worker-1", most - 2, list(range(1, 11)))
+        assert missing_reports(of(project)) == most - 2
 
     def test_only_of_the_time_asked_for(self, project: uuid.UUID) -> None:
         numbered(project, "worker-1", 1, 4)
         numbered(project, "worker-1", 5, 7, occurred_at=MAY + 60 * MINUTE)
         [gap] = completeness(of(project, start=MAY + MINUTE)).gaps
         assert gap.first_numbers == [6]
+        assert missing_reports(of(project, start=MAY + MINUTE)) == 1
 
 
 def test_rows_to_read_with_care_are_counted_as_they_stand_now(project: uuid.UUID) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from django.core.cache import cache
 from django.db import connection
@@ -368,7 +369,7 @@ class TestReverse:
         for row in stream(of(project)):
             then = before[row.event.id]
             currency = row.price.currency if then.price.cost is not None else then.price.currency
-            assert (row.price._replace(currency=currency), row.meters) == (then.price, then.meters)
+            assert (msgspec.structs.replace(row.price, currency=currency), row.meters) == (then.price, then.meters)
             if row.revision != then.revision:
                 last = explain(row.event.id).changes[-1].adjustment
                 assert (last.kind, last.author_id) == (Adjustment.Kind.REVERSAL, author)

@@ -16,14 +16,10 @@ from django.test.utils import CaptureQueriesContext
 from apps.ledger.calls import Ending
 from apps.ledger.columns import COLUMNS
 from apps.ledger.models import Adjustment, PriceStatus, UsageEvent
-from apps.ledger.prices import from_rating
 from apps.ledger.selectors import BadCursorError, EventFilter, Totals, explain, page_of_events, stream, totals
 from apps.ledger.selectors.explanations import FLAGS
 from apps.ledger.standing import Standing
-from apps.pricing import agreements
 from apps.pricing.meters import Meter
-from apps.pricing.rating import rate
-from apps.pricing.selectors import forget_terms
 from tenancy import tenant_scope
 from tests.cast import Workspace
 from tests.ledger import facts
@@ -339,21 +335,9 @@ class TestExplain:
         assert facts.standing(row).flags == ["by_request_model", "clock_skew"]
 
     def test_a_discount_is_named(self, acme: Workspace, project: uuid.UUID) -> None:
-        made = agreements.set_discount(
-            organization_id=acme.organization.id,
-            provider="openai",
-            multiplier=Decimal("0.85"),
-            author_id=acme.owner.user.id,
-            note="Contract 8.",
-            start=MAY,
-        )
-        forget_terms()
-        rated = rate(
-            "openai", "gpt-4o-mini", {Meter.INPUT: 9, Meter.OUTPUT: 9}, MAY, organization_id=acme.organization.id
-        )
-        forget_terms()
+        made, price = facts.discounted(acme, "gpt-4o-mini", {Meter.INPUT: 9, Meter.OUTPUT: 9})
         row = facts.event(project)
-        facts.set_price(row, from_rating(rated))
+        facts.set_price(row, price)
         row.id, row.event_id = uuid.uuid4(), uuid.uuid4()
         row.save(force_insert=True)
         found = explain(row.id)

@@ -260,19 +260,9 @@ def test_the_least_that_is_billed(acme: Workspace, by_owner: None) -> None:
 
 def test_a_discount_that_is_not_the_lines(acme: Workspace, by_owner: None) -> None:
     with tenant_scope(acme.organization):
-        made = agreements.set_discount(
-            organization_id=acme.organization.id,
-            provider="openai",
-            multiplier=Decimal("0.85"),
-            author_id=acme.owner.user.id,
-            note="Contract 8.",
-            start=MAY,
-        )
-        forget_terms()
-        rated = rate("openai", "gpt-4o", {Meter.INPUT: 7}, MAY, organization_id=acme.organization.id)
-        forget_terms()
+        made, price = facts.discounted(acme, "gpt-4o", {Meter.INPUT: 7})
         row = facts.event(uuid.uuid4(), meters={Meter.INPUT: 7})
-        facts.set_price(row, from_rating(rated))
+        facts.set_price(row, price)
         row.save(force_update=True)
         assert problems() == []
         Discount.objects.filter(pk=made.pk).update(multiplier=Decimal("0.8"))

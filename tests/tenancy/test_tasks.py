@@ -1,9 +1,11 @@
 """The base tasks: one organization, or none by declaration."""
 
 import uuid
+from typing import Any
 
 import pytest
 from celery import shared_task
+from kombu import Connection
 
 from apps.organizations.models import Organization
 from apps.projects.models import Project
@@ -30,6 +32,29 @@ def test_a_task_runs_in_the_organization_it_names(acme: Workspace, globex: Works
         assert current_scope() is not None
     assert count_projects(organization_id=str(acme.organization.pk), name="nothing") == 0
     assert current_scope() is None
+
+
+def through_a_broker(task: TenantTask, **kwargs: Any) -> Any:
+    """What the task comes to when it is queued, and run with what came out of the queue."""
+    with Connection("memory://") as broker, broker.SimpleQueue("celery") as queue:
+        task.apply_async(kwargs=kwargs, connection=broker)
+        message = queue.get(timeout=1)
+        message.ack()
+        assert message.headers["task"] == task.name
+        args, sent, _ = message.payload
+        return task(*args, **sent)
+
+
+def test_what_is_queued_is_what_runs(acme: Workspace) -> None:
+    assert through_a_broker(count_projects, organization_id=str(acme.organization.pk), name="production") == 1
+    through_a_broker(shared)
+    assert seen.pop() is None
+
+
+def test_arguments_that_the_body_does_not_take_are_refused_when_queued(acme: Workspace) -> None:
+    for wrong in ({}, {"name": "production", "number": 1}):
+        with pytest.raises(TypeError):
+            count_projects.delay(organization_id=str(acme.organization.pk), **wrong)
 
 
 def test_a_task_without_an_organization_is_refused_when_queued_and_when_run(db: None) -> None:

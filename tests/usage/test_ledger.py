@@ -336,6 +336,44 @@ def test_another_organizations_calls_are_not_found(acme: Workspace, globex: Work
 # --- How complete it is ---
 
 
+def completeness(answer: Any) -> Any:
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+def test_what_is_missing_in_a_few_words(acme: Workspace, globex: Workspace, browser: Browser) -> None:
+    url = acme.url("ledger/completeness")
+    with tenant_scope(acme.organization):
+        add_event(acme.project, sequence_source="web-1", sequence_number=1)
+    complete = {"is_complete": True, "text": "Nothing seems to be missing"}
+    assert completeness(browser.get(url)) == complete
+    acme.add_provider_key("openai", "sk-acme")
+    with tenant_scope(acme.organization):
+        add_event(acme.project, sequence_source="web-1", sequence_number=4, model="gpt-4o")
+        add_event(acme.project, sequence_source="web-1", sequence_number=9, at=timezone.now() - timedelta(days=40))
+    with tenant_scope(globex.organization):
+        add_event(globex.project, sequence_source="web-1", sequence_number=1)
+        add_event(globex.project, sequence_source="web-1", sequence_number=11)
+    # Whatever else the filter says: a report that never came has no model.
+    missing = {"is_complete": False, "text": "At least 2 reports missing"}
+    assert completeness(browser.get(url)) == completeness(browser.get(url, {"model": "gpt-4o"})) == missing
+    assert completeness(browser.get(url, {"period": "all"}))["text"] == "At least 6 reports missing"
+    assert completeness(browser.get(url, {"period": "yesterday"})) == complete
+    with tenant_scope(acme.organization):
+        ProviderKey.objects.update(last_used_at=timezone.now() - timedelta(hours=3))
+        Client.objects.create(
+            project=acme.project, name="night-shift", last_seen_at=timezone.now() - timedelta(hours=3)
+        )
+    text = "At least 2 reports missing, 1 key or client went silent"
+    assert completeness(browser.get(url)) == {"is_complete": False, "text": text}
+
+
+def test_the_completeness_of_a_filter_that_cannot_be_read(acme: Workspace, browser: Browser) -> None:
+    answer = browser.get(acme.url("ledger/completeness"), {"from": "tomorrow"}, headers={"Accept": "application/json"})
+    assert answer.status_code == 422
+    assert "the ledger's page says why" in answer.json()["detail"]
+
+
 def test_a_ledger_without_doubts_says_so_in_a_line(acme: Workspace, browser: Browser) -> None:
     with tenant_scope(acme.organization):
         add_event(acme.project)

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import ClassVar
 
+import msgspec
+
 from apps.ledger.calls import Call, Ending
 from apps.ledger.emitters import values
 from apps.ledger.emitters.providers import provider_name
@@ -26,8 +28,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _MOST_AFTER_END_MS = 1_000.0
 
 
-@dataclass(slots=True)
-class Span:
+class Span(msgspec.Struct, kw_only=True, gc=False):
     """One span, decoded. Of attributes only those that some emitter reads are here, and of their values only what
     their kind keeps (values.py).
 

@@ -278,8 +278,12 @@ def _read_protobuf(
         key = pair.key
         if keep := accept.get(key):
             sent = pair.value
-            kind = sent.WhichOneof("value")
-            value = keep(getattr(sent, kind)) if kind in _SCALARS else None
+            # Nearly always, and half the time: fields that were not sent are empty.
+            scalar: Scalar | None = sent.string_value or sent.int_value or sent.double_value
+            if not scalar:
+                kind = sent.WhichOneof("value")
+                scalar = getattr(sent, kind) if kind in _SCALARS else None
+            value = None if scalar is None else keep(scalar)
             if value is None:
                 bad.append(key)
             else:

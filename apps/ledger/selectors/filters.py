@@ -12,7 +12,7 @@ from apps.ledger.models import PriceStatus
 
 
 class Where(NamedTuple):
-    """A condition on events `e`: SQL and its parameters by name."""
+    """A condition on rows: SQL and its parameters by name."""
 
     sql: str
     values: dict[str, Any]
@@ -78,52 +78,53 @@ class EventFilter(
         return msgspec.convert(data, cls, strict=False)
 
     def where(self) -> Where:
-        """All of it but for the projects."""
-        conditions, values = self._period("e")
-        for name in _EXACT:
-            if (wanted := getattr(self, name)) is not None:
-                conditions.append(f"e.{name} = %({name})s")
-                values[name] = wanted
-        if self.session:
-            # As the partial index has it.
-            conditions.append("e.session <> ''")
-        if self.provider_key_id == NO_KEY:
-            conditions.append("e.provider_key_id IS NULL")
-        elif self.provider_key_id is not None:
-            conditions.append("e.provider_key_id = %(provider_key_id)s")
-            values["provider_key_id"] = self.provider_key_id
-        if self.ending is not None:
-            conditions.append("e.ending = %(ending)s")
-            values["ending"] = self.ending.value
+        """Of events `e`, all of it but for the projects."""
+        sql, values = self.where_of("e")
         if self.status is not None:
-            conditions.append(
-                "COALESCE((SELECT a.price_status FROM ledger_adjustment a WHERE a.event_id = e.id"
+            sql += (
+                " AND COALESCE((SELECT a.price_status FROM ledger_adjustment a WHERE a.event_id = e.id"
                 " ORDER BY a.revision DESC LIMIT 1), e.price_status) = %(status)s"
             )
             values["status"] = self.status.value
-        return Where(" AND ".join(conditions) or "true", values)
+        return Where(sql, values)
 
     def adjustments_where(self) -> Where:
         """What of it adjustments `a` bear themselves, so that their index helps; of a session, which has few events,
         whose they are. With the projects as the parameter `projects`."""
-        conditions, values = self._period("a")
+        sql, values = EventFilter(start=self.start, end=self.end).where_of("a")
         if self.session:
-            conditions.append(
-                "a.event_id IN (SELECT e.id FROM ledger_usageevent e WHERE e.project_id = ANY(%(projects)s::uuid[])"
-                " AND e.session = %(session)s AND e.session <> '')"
+            of_session = EventFilter(session=self.session).where_of("e")
+            sql += (
+                " AND a.event_id IN (SELECT e.id FROM ledger_usageevent e"
+                f" WHERE e.project_id = ANY(%(projects)s::uuid[]) AND {of_session.sql})"
             )
-            values["session"] = self.session
-        return Where(" AND ".join(conditions) or "true", values)
+            values |= of_session.values
+        return Where(sql, values)
 
-    def _period(self, table: str) -> tuple[list[str], dict[str, Any]]:
-        conditions, values = [], {}
-        if self.start is not None:
-            conditions.append(f"{table}.occurred_at >= %(start)s")
-            values["start"] = self.start
-        if self.end is not None:
-            conditions.append(f"{table}.occurred_at < %(end)s")
-            values["end"] = self.end
-        return conditions, values
+    def where_of(self, table: str, *, time: str = "occurred_at") -> Where:
+        """Of rows that have the columns of events, all of it but for the projects and the status. `time` is the column
+        that `start` and `end` are about."""
+        conditions, values = ["true"], dict[str, Any]()
+        for name, operator, column in (
+            ("start", ">=", time),
+            ("end", "<", time),
+            *((each, "=", each) for each in _EXACT),
+        ):
+            if (wanted := getattr(self, name)) is not None:
+                conditions.append(f"{table}.{column} {operator} %({name})s")
+                values[name] = wanted
+        if self.session:
+            # As the partial index has it.
+            conditions.append(f"{table}.session <> ''")
+        if self.provider_key_id == NO_KEY:
+            conditions.append(f"{table}.provider_key_id IS NULL")
+        elif self.provider_key_id is not None:
+            conditions.append(f"{table}.provider_key_id = %(provider_key_id)s")
+            values["provider_key_id"] = self.provider_key_id
+        if self.ending is not None:
+            conditions.append(f"{table}.ending = %(ending)s")
+            values["ending"] = self.ending.value
+        return Where(" AND ".join(conditions), values)
 
     def projects(self) -> list[uuid.UUID]:
         """Those asked for, or all that the ledger has events of."""

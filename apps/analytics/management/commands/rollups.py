@@ -1,8 +1,7 @@
 """`manage.py rollups verify|rebuild [--organization ID]`: whether the sums are the ledger's, and making them again."""
 
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -11,7 +10,7 @@ from zoneinfo import ZoneInfo
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.analytics import rollups
-from apps.analytics.rollups import Progress
+from apps.analytics.rollups import until_done
 from apps.analytics.selectors import Granularity, Question, summed, whole
 from apps.ledger.models import Outbox
 from apps.ledger.selectors import EventFilter, Totals, totals
@@ -19,9 +18,6 @@ from apps.ledger.selectors.filters import projects_with_events
 from apps.ledger.snapshot import snapshot
 from apps.organizations.models import Organization
 from tenancy import tenant_scope
-
-# Between two looks at whether another worker is done.
-BUSY_SECONDS = 0.5
 
 
 class Command(BaseCommand):
@@ -53,12 +49,12 @@ class Command(BaseCommand):
             raise CommandError(f"The sums are not the ledger's: {differences:,} differences. Try: rollups rebuild")
 
     def _rebuild(self, organization: Organization) -> None:
-        _until_done(partial(rollups.recount, organization.time_zone))
+        until_done(partial(rollups.recount, organization.time_zone))
         self.stdout.write(f"organization {organization.pk}: made again")
 
     def _verify(self, organization: Organization) -> int:
         """What is noted and not counted yet is counted first, so that both sides are of the same rows."""
-        _until_done(partial(rollups.roll_up, organization.time_zone))
+        until_done(partial(rollups.roll_up, organization.time_zone))
         differences = 0
         with snapshot():
             if Outbox.objects.exists():
@@ -79,12 +75,6 @@ class Command(BaseCommand):
                     differences += 1
         self.stdout.write(f"organization {organization.pk}: {differences:,} differences")
         return differences
-
-
-def _until_done(work: Callable[[], Progress]) -> None:
-    while (progress := work()) is not Progress.DONE:
-        if progress is Progress.BUSY:
-            time.sleep(BUSY_SECONDS)
 
 
 def _differences(sums: Totals, ledger: Totals) -> Iterator[str]:
