@@ -19,8 +19,9 @@ from apps.ledger.selectors.sums import Totals, share, totals
 
 # Sessions on a page.
 MOST_SESSIONS = 25
-# Calls that are looked through at once, of all projects together, and how often for one page.
-LOOKED_AT, ROUNDS = 4_000, 4
+# Calls that are looked through at first, of all projects together: where most name a session, they are enough. Each
+# further round looks at twice as many as the one before.
+LOOKED_AT, ROUNDS = 250, 6
 # Of each session on a page so many of its newest calls are summed; of one that is looked at by itself, so many.
 MOST_LISTED, MOST_SUMMED = 500, 5_000
 
@@ -90,7 +91,7 @@ _Key = tuple[uuid.UUID, str]
 
 
 def page_of_sessions(wanted: EventFilter, *, cursor: str = "") -> SessionPage:
-    """The sessions of the calls that match, MOST_SESSIONS at most, or as many as ROUNDS * LOOKED_AT calls have.
+    """The sessions of the calls that match, MOST_SESSIONS at most, or as many as ROUNDS rounds find.
 
     `cursor` is one of another page's. Raises BadCursorError.
     """
@@ -101,8 +102,9 @@ def page_of_sessions(wanted: EventFilter, *, cursor: str = "") -> SessionPage:
     if not projects:
         return SessionPage([])
     found, reached = dict[_Key, Position](), page
-    for _ in range(ROUNDS):
-        newest, reached = _look_through(wanted, projects, since=reached, page=page)
+    for number in range(ROUNDS):
+        calls = LOOKED_AT * 2**number
+        newest, reached = _look_through(wanted, projects, calls, since=reached, page=page)
         found = newest | found
         if reached is None or len(found) > MOST_SESSIONS:
             break
@@ -117,15 +119,15 @@ def page_of_sessions(wanted: EventFilter, *, cursor: str = "") -> SessionPage:
 
 
 def _look_through(
-    wanted: EventFilter, projects: Sequence[uuid.UUID], *, since: Position | None, page: Position | None
+    wanted: EventFilter, projects: Sequence[uuid.UUID], calls: int, *, since: Position | None, page: Position | None
 ) -> tuple[dict[_Key, Position], Position | None]:
     """Of the next calls older than `since`, the sessions, each with its latest call that matches, and where to go on;
     None at the end. Sessions with a call that matches before the `page` began were on an earlier one.
 
-    Of each project as many calls by its index, whether they match or not: never more than LOOKED_AT.
+    Of each project as many by its index, whether they match or not; `calls` of all together.
     """
     where, bounds = wanted.where(), _bounds(wanted)
-    limit = max(1, LOOKED_AT // len(projects))
+    limit = max(1, calls // len(projects))
     values: dict[str, Any] = {**where.values, "projects": list(projects), "limit": limit}
     after = is_new = "true"
     if since is not None:
