@@ -127,7 +127,13 @@ def _fill(projects: Sequence[UUID], first: int, last: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             _FILL,
-            {"projects": projects, "count_of_projects": len(projects), "days": DAYS, "first": first, "last": last},
+            {
+                "projects": list(projects),
+                "count_of_projects": len(projects),
+                "days": DAYS,
+                "first": first,
+                "last": last,
+            },
         )
 
 
