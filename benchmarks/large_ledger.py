@@ -63,8 +63,11 @@ PAGES = {
     "overview, 90 days by model": "usage/?period=90&by=model",
     "performance": "usage/performance/",
     "performance, 90 days": "usage/performance/?period=90",
+    "sessions": "usage/sessions/",
+    "sessions, 90 days of a model": "usage/sessions/?period=90&model=model-8",
     "ledger": "ledger/",
     "ledger, 90 days of a model": "ledger/?period=90&model=model-1",
+    "ledger, a session": "ledger/?period=90&session=session-7",
 }
 
 

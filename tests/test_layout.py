@@ -51,7 +51,7 @@ def test_arrows_run_down() -> None:
         "activity": {"organizations"},
         "ledger": {"activity", "audit", "directory", "organizations", "pricing"},
         "analytics": {"activity", "directory", "ledger", "organizations", "pricing", "projects", "vault"},
-        "members": {"accounts", "audit", "organizations", "projects", "vault"},
+        "members": {"accounts", "analytics", "audit", "organizations", "projects", "vault"},
         "onboarding": {"accounts", "directory", "ledger", "organizations", "projects", "vault"},
         "sdk": {"directory", "projects", "vault"},
         "usage": {

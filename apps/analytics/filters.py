@@ -153,6 +153,37 @@ class CallsForm(forms.Form):
         """Whether one of the filters behind "More filters" is in use, or wrong."""
         return any(self.data.get(name) for name in self.MORE)
 
+    @property
+    def asked(self) -> dict[str, str]:
+        """The fields that leave calls out, as they stand in an address."""
+        return self._given(self.narrowing)
+
+    @property
+    def asked_period(self) -> dict[str, str]:
+        return self._given(("period", "from", "to"))
+
+    @property
+    def address(self) -> dict[str, str]:
+        """All that was chosen, and nothing else, as it stands in an address. Days only where they count."""
+        days = ("from", "to") if self.data["period"] == "custom" else ()
+        return self._given((*self.base_fields, *days))
+
+    @property
+    def in_words(self) -> list[tuple[str, str]]:
+        """All that was chosen: (field, value) as people read them. Of a valid form."""
+        return [(str(self.fields[name].label or name.capitalize()), self._said(name)) for name in self.address]
+
+    def _said(self, name: str) -> str:
+        choices = getattr(self.fields[name], "choices", None)
+        value = self.data[name]
+        if choices is None:
+            return "none was named" if value == NOTHING else value
+        flat = [pair for key, label in choices for pair in (label if isinstance(label, list) else [(key, label)])]
+        return next(str(label) for key, label in flat if str(key) == value)
+
+    def _given(self, names: tuple[str, ...]) -> dict[str, str]:
+        return {name: str(self.data[name]) for name in names if self.data.get(name)}
+
     def wanted(self) -> EventFilter:
         """The ledger's filter. Of a valid form only."""
         chosen = self.cleaned_data
@@ -204,20 +235,8 @@ class DashboardForm(CallsForm):
         return self.cleaned_data["of"] or "cost"
 
     @property
-    def asked(self) -> dict[str, str]:
-        """The fields that leave calls out, as they stand in an address; the ledger's form has them, too."""
-        return self._given(self.narrowing)
-
-    @property
-    def asked_period(self) -> dict[str, str]:
-        return self._given(("period", "from", "to"))
-
-    @property
     def asked_view(self) -> dict[str, str]:
         return self._given(("compare", "by", "of"))
-
-    def _given(self, names: tuple[str, ...]) -> dict[str, str]:
-        return {name: str(self.data[name]) for name in names if self.data.get(name)}
 
 
 def _named(value: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Sums over the ledger, kept up to date, and exports. Everything here can be made again from the ledger."""
+"""Sums over the ledger and exports of it, which can be made again at any time; and views that people save."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -113,3 +113,33 @@ class Export(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.status}: {self.expected_rows} rows"
+
+
+class SavedView(TenantModel):
+    """What a page of usage was asked for, under a name: its owner's alone, or everybody's in the organization."""
+
+    class Page(models.TextChoices):
+        OVERVIEW = "overview"
+        PERFORMANCE = "performance"
+        SESSIONS = "sessions"
+        LEDGER = "ledger"
+
+    page = models.CharField(max_length=16, choices=Page)
+    name = models.CharField(max_length=80)
+    # Fields of the page's form as an address has them (apps.analytics.filters.CallsForm.address): no path, no other
+    # parameter. A period like "this month" stays one.
+    query = models.JSONField(default=dict)
+    owner_id = models.UUIDField()
+    is_shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner_id", "name"], condition=models.Q(is_shared=False), name="saved_view_once_a_person"
+            ),
+            models.UniqueConstraint(fields=["name"], condition=models.Q(is_shared=True), name="saved_view_once_shared"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -14,6 +14,7 @@ from apps.analytics import performance as speed
 from apps.analytics.asking import Calls
 from apps.analytics.charts import MEASURES
 from apps.analytics.filters import DashboardForm, choices, zone_of
+from apps.analytics.saved_views import menu
 from apps.analytics.selectors import as_of
 from apps.ledger.selectors.filters import projects_with_events
 from apps.ledger.snapshot import snapshot
@@ -44,7 +45,15 @@ def _page(request: MemberRequest, page: str, ask: Callable[[Calls], Any]) -> Htt
     form = DashboardForm(request.GET, **choices(request))
     known = names.suggestions()
     base = f"/o/{request.organization.id}/"
-    context: dict[str, Any] = {"form": form, "known": known, "zone": zone.key, "base": base, "page": page}
+    views = menu(request, page, form)
+    context: dict[str, Any] = {
+        "form": form,
+        "known": known,
+        "zone": zone.key,
+        "base": base,
+        "page": page,
+        "views": views,
+    }
     with timezone.override(zone):
         if not form.is_valid():
             return render(request, template, context, status=422)
@@ -56,7 +65,7 @@ def _page(request: MemberRequest, page: str, ask: Callable[[Calls], Any]) -> Htt
             "calls": calls,
             "rows_query": calls.rows_query(),
             "days": form.days,
-            "kept": {name: value for name, value in form.asked_view.items() if name != "compare"},
+            "kept": views.kept | {name: value for name, value in form.asked_view.items() if name != "compare"},
             "has_any": bool(projects_with_events()),
             "measures": [(name, *words) for name, words in MEASURES.items()],
         }

@@ -171,6 +171,12 @@ class UsageEvent(Measured, TenantModel):
                 condition=models.Q(same_call_as__isnull=False),
                 name="usage_event_same_call",
             ),
+            # The only one for sessions: rows without a label, which are most, are not in it.
+            models.Index(
+                fields=["project_id", "session", "-occurred_at", "-id"],
+                condition=~models.Q(session=""),
+                name="usage_event_session",
+            ),
         ]
 
     def __str__(self) -> str:

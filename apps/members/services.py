@@ -17,6 +17,7 @@ from django.http import Http404
 from django.utils import timezone
 
 from apps.accounts.models import User, canonical_email
+from apps.analytics import saved_views
 from apps.audit.services import record
 from apps.organizations.access import NotAllowedError, check_ability
 from apps.organizations.models import Invitation, Membership, Organization
@@ -309,6 +310,7 @@ def _end(
         record("member.removed", actor=actor, subject=member.user.email)
     affected = delete_grants_of(user=member.user, actor=actor, reason=reason, projects=projects)
     ProjectMember.objects.filter(user_id=member.user_id).delete()
+    saved_views.forget(member.user_id)
     _revoke_invitations_of(member)
     member.delete()
     return affected

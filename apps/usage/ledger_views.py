@@ -11,6 +11,8 @@ from django.views.decorators.http import require_GET
 
 from apps.analytics import filters, names
 from apps.analytics.filters import zone_of
+from apps.analytics.models import SavedView
+from apps.analytics.saved_views import menu
 from apps.ledger.models import UsageEvent
 from apps.ledger.selectors import BadCursorError, EventFilter, explain, page_of_events, totals
 from apps.ledger.snapshot import snapshot
@@ -43,7 +45,15 @@ def frame(request: MemberRequest, **context: Any) -> dict[str, Any]:
 def ledger(request: MemberRequest) -> HttpResponse:
     """GET ledger/?project=&period=&from=&to=&status=&… — with the fields of FilterForm, and cursor."""
     form = filter_form(request, request.GET)
-    context = frame(request, form=form, known=names.suggestions(), zone=request.organization.time_zone)
+    views = menu(request, SavedView.Page.LEDGER, form)
+    context = frame(
+        request,
+        form=form,
+        known=names.suggestions(),
+        zone=request.organization.time_zone,
+        views=views,
+        kept=views.kept,
+    )
     with timezone.override(zone_of(request)):
         if not form.is_valid():
             return render(request, "usage/ledger.html", context, status=422)
@@ -55,7 +65,7 @@ def ledger(request: MemberRequest) -> HttpResponse:
                 # Of the first page only: it reads the whole period once more.
                 doubts = None if request.GET.get("cursor") else selectors.doubts(wanted)
         except BadCursorError:
-            return redirect(_without(request, "cursor"))
+            return redirect(without(request, "cursor"))
         context |= {
             "page": page,
             "totals": sums,
@@ -86,7 +96,8 @@ def completeness(request: MemberRequest) -> HttpResponse:
     )
 
 
-def _without(request: MemberRequest, name: str) -> str:
+def without(request: MemberRequest, name: str) -> str:
+    """The page's address without a parameter."""
     kept = request.GET.copy()
     kept.pop(name, None)
     return f"{request.path}?{kept.urlencode()}" if kept else request.path

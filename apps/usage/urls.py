@@ -1,12 +1,27 @@
 from django.urls import path
 
-from apps.usage import export_views, ledger_views, price_views, repricing_views, settings_views, token_views
+from apps.usage import (
+    export_views,
+    ledger_views,
+    price_views,
+    repricing_views,
+    saved_view_views,
+    session_views,
+    settings_views,
+    token_views,
+)
 
 PROJECT = "projects/<uuid:project_id>/"
 REPRICING = "prices/repricing/<uuid:repricing_id>/"
 TOKENS = f"{PROJECT}ingest-tokens/"
 
 urlpatterns = [
+    path("usage/sessions/", session_views.sessions, name="sessions"),
+    path("usage/sessions/<uuid:project_id>/", session_views.session, name="session"),
+    path("usage/views/new/", saved_view_views.new, name="saved_view_new"),
+    path("usage/views/<uuid:view_id>/", saved_view_views.view, name="saved_view"),
+    path("usage/views/<uuid:view_id>/update", saved_view_views.update, name="saved_view_update"),
+    path("usage/views/<uuid:view_id>/delete", saved_view_views.delete, name="saved_view_delete"),
     path("ledger/", ledger_views.ledger, name="ledger"),
     path("ledger/completeness", ledger_views.completeness, name="ledger_completeness"),
     path("ledger/<uuid:event_id>/", ledger_views.event, name="ledger_event"),

@@ -48,3 +48,16 @@ export function connectCopyButtons(root: ParentNode = document): void {
     connectCopy(button, () => button.dataset["copyText"] ?? "");
   }
 }
+
+/** A table tab-separated, as spreadsheets take it. */
+export function tableText(table: HTMLTableElement): string {
+  return [...table.rows].map((row) => [...row.cells].map((cell) => cell.innerText.trim().replace(/\s*\n\s*/g, ", ")).join("\t")).join("\n");
+}
+
+/** `<button data-copies-table="id">`: copies the table in the element with this id. */
+export function connectTableCopies(): void {
+  for (const button of document.querySelectorAll<HTMLButtonElement>("button[data-copies-table]")) {
+    const table = document.querySelector<HTMLTableElement>(`#${button.dataset["copiesTable"]} table`);
+    if (table) connectCopy(button, () => tableText(table));
+  }
+}

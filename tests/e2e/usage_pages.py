@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from tests.e2e.ground import Resident
 from tests.e2e.people import People, Person
@@ -21,6 +22,16 @@ def usage(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str
         ("event", f"{base}ledger/{shown['detailed']}/"),
         ("event-unpriced", f"{base}ledger/{shown['unpriced']}/"),
         ("event-repriced", f"{base}ledger/{shown['repriced']}/"),
+        ("sessions", f"{base}usage/sessions/"),
+        ("sessions-no-match", f"{base}usage/sessions/?model=nothing"),
+        ("sessions-wrong", f"{base}usage/sessions/?from=2026-03-02&to=2026-03-01"),
+        ("sessions-none", f"{empty}usage/sessions/"),
+        ("session", f"{base}usage/sessions/{scenery['projects']['full']}/?session={quote(shown['run'])}"),
+        ("session-pauses", f"{base}usage/sessions/{scenery['projects']['full']}/?session=conversation-0"),
+        ("session-one-call", f"{base}usage/sessions/{scenery['projects']['staging']}/?session=conversation-0"),
+        ("view-changed", f"{base}ledger/?period=yesterday&provider=anthropic&view={shown['view']}"),
+        ("view-save", f"{base}usage/views/new/?page=ledger&period=month&provider=anthropic&status=failed"),
+        ("view-edit", f"{base}usage/views/{shown['view']}/"),
         ("prices", f"{base}prices/"),
         ("prices-none", f"{empty}prices/"),
         ("prices-unpriced", f"{base}prices/unpriced/"),
@@ -45,6 +56,22 @@ def usage(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str
     owner.visit(f"{base}ledger/")
     owner.page.locator("details.doubts > summary").click()
     yield owner, "ledger-doubts"
+    for name, path in [
+        (
+            "views",
+            f"{base}ledger/?period=month&provider=anthropic&status=priced&model=claude-sonnet-4-5&view={shown['view']}",
+        ),
+        ("views-none", f"{empty}ledger/"),
+    ]:
+        owner.visit(path)
+        owner.page.locator(".views-menu > summary").click()
+        yield owner, name
+    owner.visit(f"{base}usage/views/new/?page=ledger")
+    owner.fill(name="Failed today")
+    owner.page.get_by_label("Everybody in the organization").check()
+    owner.press("Save the view")
+    owner.page.locator("[aria-invalid=true]").first.wait_for()
+    yield owner, "view-refused"
     owner.visit(f"{base}prices/add/")
     owner.press("Set the price")
     owner.page.locator("[aria-invalid=true]").first.wait_for()

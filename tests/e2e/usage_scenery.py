@@ -1,7 +1,7 @@
 """Two months of calls for the pages of usage: of many models, priced and not, failed, cancelled, told twice."""
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +9,7 @@ import msgspec
 from django.core.cache import cache
 from django.utils import timezone
 
+from apps.analytics import saved_views
 from apps.analytics.exports import making
 from apps.analytics.exports.wanted import Content, Format, Wanted
 from apps.analytics.models import Export
@@ -38,7 +39,7 @@ CLIENTS = ["support-web", "nightly-batch", "a-very-long-name-of-a-program-that-n
 
 
 def make_usage(workspace: Workspace, full: Project, staging: Project) -> dict[str, str]:
-    """Ids of what the pages are looked at with. In the organization's scope."""
+    """Ids, and a session's label, of what the pages are looked at with. In the organization's scope."""
     dice, now, actor = random.Random(4), timezone.now(), workspace.owner.user
     key = ProviderKey.objects.get(project=full, provider="openai")
     for number in range(170):
@@ -87,6 +88,7 @@ def make_usage(workspace: Workspace, full: Project, staging: Project) -> dict[st
         sequence_number=184,
     )
     add_event(full, same_call_as=detailed.event_id, source="openinference", model="gpt-5-2025-08-07")
+    make_run(full, now - timedelta(minutes=50))
     unpriced = UsageEvent.objects.filter(provider="together").order_by("-occurred_at").first()
     assert unpriced is not None
     set_discount(
@@ -131,12 +133,21 @@ def make_usage(workspace: Workspace, full: Project, staging: Project) -> dict[st
     assert repriced is not None
     make_ingest_token(project=full, name="collector, Frankfurt", actor=actor)
     make_ingest_token(project=full, name="notebooks", actor=actor)
+    owner = workspace.organization.memberships.get(user=actor)
+    anthropic = {"period": "month", "provider": "anthropic", "status": "priced"}
+    view = saved_views.save(page="ledger", query=anthropic, name="Anthropic, this month", is_shared=False, member=owner)
+    long = "What the nightly batch costs by model, for the finance meeting on Mondays"
+    saved_views.save(page="overview", query={"period": "7", "by": "model"}, name=long, is_shared=True, member=owner)
+    failures = {"period": "today", "status": "failed"}
+    saved_views.save(page="ledger", query=failures, name="Failed today", is_shared=True, member=owner)
     return {
+        "view": str(view.id),
         "detailed": str(detailed.id),
         "unpriced": str(unpriced.id),
         "repriced": str(repriced.id),
         "done": str(done.id),
         "preview": str(preview.id),
+        "run": RUN,
     }
 
 
@@ -167,3 +178,33 @@ def make_exports(workspace: Workspace) -> None:
         else:
             Export.objects.filter(pk=made.pk).update(status=status)
     cache.set(making._progress_key(made.pk), 148_902, timeout=86_400)
+
+
+# An agent's run: what begins after so many seconds and takes so many; a plan, searches beside each other, an answer.
+RUN = "research-run/2026-11-27/why-did-the-nightly-batch-cost-more"
+STEPS = [
+    (0, 14, "gpt-5-2025-08-07"),
+    *((15 + number % 3, 4 + 3 * (number % 4), "gpt-4o-mini") for number in range(9)),
+    (31, 22, "claude-sonnet-4-5"),
+    *((1_254 + number, 6 - number, "gemini-2.5-flash") for number in range(4)),
+    (1_262, 3, "house-70b"),
+    (1_266, 31, "gpt-5-2025-08-07"),
+]
+PROVIDERS = {"claude-sonnet-4-5": "anthropic", "gemini-2.5-flash": "gemini", "house-70b": "together"}
+
+
+def make_run(project: Project, begin: datetime) -> None:
+    for number, (after, took, model) in enumerate(STEPS):
+        failed = number == 5
+        add_event(
+            project,
+            {} if failed else {Meter.INPUT: 900 * took, Meter.OUTPUT: 60 * took},
+            at=begin + timedelta(seconds=after),
+            provider=PROVIDERS.get(model, "openai"),
+            model=model,
+            client_name="research",
+            ending="error" if failed else "ok",
+            error_type="RateLimitError" if failed else "",
+            session=RUN,
+            total_duration_ms=took * 1_000.0,
+        )

@@ -17,6 +17,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+from apps.analytics import saved_views
 from apps.analytics.exports.wanted import Content, Format, Wanted
 from apps.ledger.repricing import preview
 from apps.ledger.selectors import EventFilter
@@ -104,6 +105,13 @@ ORGANIZATION_ROUTES: dict[str, dict[str, Ability]] = {
     f"{ORGANIZATION}usage/exports/": {"GET": VIEW, "POST": VIEW},
     f"{ORGANIZATION}usage/exports/state": {"GET": VIEW},
     f"{ORGANIZATION}usage/exports/<uuid:export_id>/file": {"GET": VIEW},
+    f"{ORGANIZATION}usage/views/new/": {"GET": VIEW, "POST": VIEW},
+    # Of one that is shared; its author may, too.
+    f"{ORGANIZATION}usage/views/<uuid:view_id>/": {"GET": MANAGE, "POST": MANAGE},
+    f"{ORGANIZATION}usage/views/<uuid:view_id>/update": {"POST": MANAGE},
+    f"{ORGANIZATION}usage/views/<uuid:view_id>/delete": {"POST": MANAGE},
+    f"{ORGANIZATION}usage/sessions/": {"GET": VIEW},
+    f"{ORGANIZATION}usage/sessions/<uuid:project_id>/": {"GET": VIEW},
     f"{ORGANIZATION}ledger/": {"GET": VIEW},
     f"{ORGANIZATION}prices/": {"GET": VIEW},
     f"{ORGANIZATION}prices/add/": {"GET": MANAGE, "POST": MANAGE},
@@ -173,7 +181,9 @@ class Things:
             token_digest=uuid.uuid4().bytes * 2,
             expires_at=timezone.now() + timedelta(days=1),
         )
+        owner = organization.memberships.get(user=workspace.owner.user)
         with tenant_scope(organization):
+            view = saved_views.save(page="ledger", query={"period": "7"}, name="A week", is_shared=True, member=owner)
             client = ProjectClient.objects.create(project=workspace.project, name="api")
             event = add_event(workspace.project)
             repricing = preview(EventFilter(), reason="Looking", author_id=None)
@@ -192,6 +202,7 @@ class Things:
                 "token_id": str(token.id),
                 "repricing_id": str(repricing.id),
                 "export_id": str(export.id),
+                "view_id": str(view.id),
                 "membership_id": str(member.user.memberships.get().id),
             },
         )
@@ -315,6 +326,7 @@ def test_removed_members_are_strangers(things: Things) -> None:
         "token_id",
         "repricing_id",
         "export_id",
+        "view_id",
     ],
 )
 def test_another_organizations_things_are_not_found_in_ones_own(

@@ -89,8 +89,17 @@ class EventFilter(
         return Where(sql, values)
 
     def adjustments_where(self) -> Where:
-        """What of it adjustments `a` bear themselves, so that their index helps."""
-        return EventFilter(start=self.start, end=self.end).where_of("a")
+        """What of it adjustments `a` bear themselves, so that their index helps; of a session, which has few events,
+        whose they are. With the projects as the parameter `projects`."""
+        sql, values = EventFilter(start=self.start, end=self.end).where_of("a")
+        if self.session:
+            of_session = EventFilter(session=self.session).where_of("e")
+            sql += (
+                " AND a.event_id IN (SELECT e.id FROM ledger_usageevent e"
+                f" WHERE e.project_id = ANY(%(projects)s::uuid[]) AND {of_session.sql})"
+            )
+            values |= of_session.values
+        return Where(sql, values)
 
     def where_of(self, table: str, *, time: str = "occurred_at") -> Where:
         """Of rows that have the columns of events, all of it but for the projects and the status. `time` is the column
@@ -104,6 +113,9 @@ class EventFilter(
             if (wanted := getattr(self, name)) is not None:
                 conditions.append(f"{table}.{column} {operator} %({name})s")
                 values[name] = wanted
+        if self.session:
+            # As the partial index has it.
+            conditions.append(f"{table}.session <> ''")
         if self.provider_key_id == NO_KEY:
             conditions.append(f"{table}.provider_key_id IS NULL")
         elif self.provider_key_id is not None:
@@ -119,15 +131,20 @@ class EventFilter(
         return list(self.project_ids) if self.project_ids is not None else projects_with_events()
 
 
-def projects_with_events() -> list[uuid.UUID]:
-    """Jumps through the index from one project to the next: as many steps as there are projects."""
+def projects_with_events(*, with_sessions: bool = False) -> list[uuid.UUID]:
+    """Those with calls, or with calls that name their session. Jumps through an index from one project to the next:
+    as many steps as there are projects."""
+    condition, order = "true", "e.project_id"
+    if with_sessions:
+        # All of the partial index's order, or the planner takes one by project and time and reads what lies between.
+        condition, order = "e.session <> ''", "e.project_id, e.session, e.occurred_at DESC, e.id DESC"
     with connection.cursor() as cursor:
-        cursor.execute("""
+        cursor.execute(f"""
             WITH RECURSIVE found AS (
-                (SELECT project_id FROM ledger_usageevent ORDER BY project_id LIMIT 1)
+                (SELECT e.project_id FROM ledger_usageevent e WHERE {condition} ORDER BY {order} LIMIT 1)
                 UNION ALL
-                SELECT (SELECT e.project_id FROM ledger_usageevent e WHERE e.project_id > found.project_id
-                         ORDER BY e.project_id LIMIT 1)
+                SELECT (SELECT e.project_id FROM ledger_usageevent e
+                         WHERE e.project_id > found.project_id AND {condition} ORDER BY {order} LIMIT 1)
                   FROM found WHERE found.project_id IS NOT NULL)
             SELECT project_id FROM found WHERE project_id IS NOT NULL
         """)

@@ -39,7 +39,7 @@ class Page:
     previous_cursor: str | None
 
 
-class _Position(NamedTuple):
+class Position(NamedTuple):
     """Between two rows: what is older than the row at this time with this id, or what is newer."""
 
     newer: bool
@@ -47,7 +47,7 @@ class _Position(NamedTuple):
     id: uuid.UUID
 
     @classmethod
-    def beside(cls, row: Standing, *, newer: bool) -> "_Position":
+    def beside(cls, row: Standing, *, newer: bool) -> "Position":
         return cls(newer, row.event.occurred_at, row.event.id)
 
     def encode(self) -> str:
@@ -56,7 +56,7 @@ class _Position(NamedTuple):
         return base64.urlsafe_b64encode(place + _check(place)).decode().rstrip("=")
 
     @classmethod
-    def decode(cls, cursor: str) -> "_Position":
+    def decode(cls, cursor: str) -> "Position":
         """Raises BadCursorError."""
         try:
             data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
@@ -82,7 +82,7 @@ def page_of_events(wanted: EventFilter, *, limit: int = 100, cursor: str = "") -
     """
     if not 1 <= limit <= MOST_ROWS:
         raise ValueError(f"A page has 1 to {MOST_ROWS} rows, not {limit}.")
-    position = _Position.decode(cursor) if cursor else None
+    position = Position.decode(cursor) if cursor else None
     newer = position is not None and position.newer
     found = _events(wanted.where(), wanted.projects(), position, limit + 1)
     more, rows = len(found) > limit, standings(found[:limit])
@@ -90,7 +90,7 @@ def page_of_events(wanted: EventFilter, *, limit: int = 100, cursor: str = "") -
         return Page([], None, None)
     if newer:
         rows.reverse()
-    older, later = _Position.beside(rows[-1], newer=False), _Position.beside(rows[0], newer=True)
+    older, later = Position.beside(rows[-1], newer=False), Position.beside(rows[0], newer=True)
     # On the side that one came from there are rows: the page's that was left.
     return Page(
         rows,
@@ -117,10 +117,10 @@ def stream(wanted: EventFilter) -> Iterator[Standing]:
 def events_after(where: Where, project_id: uuid.UUID, last: UsageEvent | None, limit: int) -> list[UsageEvent]:
     """A project's events that come after `last`, or its first, oldest first."""
     time, row_id = (_EPOCH, _LEAST) if last is None else (last.occurred_at, last.id)
-    return _events(where, [project_id], _Position(True, time, row_id), limit)
+    return _events(where, [project_id], Position(True, time, row_id), limit)
 
 
-def _events(where: Where, projects: Sequence[uuid.UUID], position: _Position | None, limit: int) -> list[UsageEvent]:
+def _events(where: Where, projects: Sequence[uuid.UUID], position: Position | None, limit: int) -> list[UsageEvent]:
     """From the position on, newest first or, for what is newer than it, oldest first.
 
     Of each project the first few by its index, of these the first: never a sort of all that match.

@@ -36,15 +36,16 @@ class Totals:
     @property
     def unpriced_share(self) -> Decimal:
         """Of the calls that used something, 0 to 1: how much the costs leave out."""
-        return _share(self.unpriced, self.calls - self.failed)
+        return share(self.unpriced, self.calls - self.failed)
 
     @property
     def unpriced_token_share(self) -> Decimal:
         """Of the tokens, 0 to 1. Calls that reported none have no part in it."""
-        return _share(self.unpriced_tokens, self.tokens)
+        return share(self.unpriced_tokens, self.tokens)
 
 
-def _share(part: int, whole: int) -> Decimal:
+def share(part: int, whole: int) -> Decimal:
+    """0 to 1; 0 of nothing."""
     return Decimal(part) / Decimal(whole) if whole else Decimal(0)
 
 

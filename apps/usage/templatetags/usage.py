@@ -1,7 +1,7 @@
 """Amounts, quantities and durations as people read them."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ register = template.Library()
 MINUS = "\N{MINUS SIGN}"
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
 CENTS = Decimal("0.01")
+MINUTE = timedelta(minutes=1)
 
 
 @register.filter
@@ -118,6 +119,16 @@ def milliseconds(value: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes:,} min {rest} s" if rest else f"{minutes:,} min"
+
+
+@register.filter
+def lasting(length: timedelta) -> str:
+    """As milliseconds, and of more than an hour 2 h 5 min, of more than a day 3 d 4 h."""
+    minutes = round(length / MINUTE)
+    if minutes < 60:
+        return milliseconds(length / timedelta(milliseconds=1))
+    whole, rest, units = (*divmod(minutes, 60), ("h", "min")) if minutes < 1_440 else (*divmod(minutes // 60, 24), "dh")
+    return f"{whole:,} {units[0]} {rest} {units[1]}" if rest else f"{whole:,} {units[0]}"
 
 
 @register.filter

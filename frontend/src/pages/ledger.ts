@@ -1,5 +1,7 @@
-/** The ledger and re-pricing: their filter. */
+/** The ledger, sessions and re-pricing: their filter, and copying of their table. */
 
+import { connectTableCopies } from "../copy";
 import { connectFilters } from "../ui/filter";
 
 connectFilters();
+connectTableCopies();

@@ -18,7 +18,7 @@ import {
   Tooltip,
 } from "chart.js";
 
-import { connectCopy } from "../copy";
+import { connectCopy, tableText } from "../copy";
 import { element, required } from "./dom";
 
 Chart.register(BarController, BarElement, CategoryScale, LinearScale, LineController, LineElement, PointElement, Tooltip);
@@ -90,11 +90,6 @@ function scaleText(unit: string): (value: number) => string {
     const digits = value === 0 || Math.abs(value) >= 10_000 || Math.abs(value) < 0.01 ? short : { minimumFractionDigits: Math.abs(value) < 100 ? 2 : 0 };
     return value.toLocaleString("en", { ...digits, style: "currency", currency: unit });
   };
-}
-
-/** Tab-separated, as spreadsheets take it. */
-function copied(table: HTMLTableElement): string {
-  return [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent?.trim() ?? "").join("\t")).join("\n");
 }
 
 /** Draws the chart of a `<figure data-chart="bars|lines" data-unit>`, and lets people have its table instead. */
@@ -247,7 +242,7 @@ export function connectChart(figure: HTMLElement): void {
     show();
   });
   const copy = element("button", { type: "button", class: "button button-quiet button-small", hidden: true }, "Copy the table");
-  connectCopy(copy, () => copied(table));
+  connectCopy(copy, () => tableText(table));
   figure.append(element("div", { class: "chart-tools" }, toggle, copy));
   show();
 }
