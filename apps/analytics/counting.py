@@ -100,11 +100,24 @@ def _counting(events: str, adjustments: str) -> str:
     """
 
 
-_BY_ID = _counting("e.id = ANY(%(events)s::uuid[])", "a.id = ANY(%(adjustments)s::uuid[])")
+_EVENT_IDS, _ADJUSTMENT_IDS = "e.id = ANY(%(events)s::uuid[])", "a.id = ANY(%(adjustments)s::uuid[])"
+_BY_ID = _counting(_EVENT_IDS, _ADJUSTMENT_IDS)
 _BY_TIME = _counting(
     "e.project_id = %(project)s AND e.occurred_at >= %(start)s AND e.occurred_at < %(end)s",
     "a.project_id = %(project)s AND a.occurred_at >= %(start)s AND a.occurred_at < %(end)s",
 )
+
+
+def differences(where: str) -> str:
+    """SQL: by currency, what rows of the ledger bring that are named as for `count_rows` and match, as SUMS. `where` is
+    about columns of sums `r`, whose `starts_at` is the time of the call."""
+    return f"""
+        SELECT r.currency, {_listed(*(f"sum(r.{name}) AS {name}" for name in SUMS))}
+          FROM (SELECT one.*, one.occurred_at AS starts_at, %(grain)s AS grain
+                  FROM ({_EVENTS.format(events=_EVENT_IDS)} UNION ALL
+                        {_ADJUSTMENTS.format(adjustments=_ADJUSTMENT_IDS)}) AS one) AS r
+         WHERE {where} GROUP BY r.currency
+    """
 
 
 def count_rows(events: Sequence[UUID], adjustments: Sequence[UUID], zone: str) -> set[datetime]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
@@ -13,8 +14,9 @@ from apps.analytics import filters, names
 from apps.analytics.filters import zone_of
 from apps.analytics.models import SavedView
 from apps.analytics.saved_views import menu
+from apps.analytics.selectors import current
 from apps.ledger.models import UsageEvent
-from apps.ledger.selectors import BadCursorError, EventFilter, explain, page_of_events, totals
+from apps.ledger.selectors import BadCursorError, EventFilter, explain, page_of_events
 from apps.ledger.snapshot import snapshot
 from apps.organizations.access import MemberRequest, organization_view
 from apps.organizations.roles import ABILITIES, Ability
@@ -61,15 +63,12 @@ def ledger(request: MemberRequest) -> HttpResponse:
         try:
             with snapshot():
                 page = page_of_events(wanted, limit=ROWS_ON_A_PAGE, cursor=request.GET.get("cursor", ""))
-                sums = totals(wanted)
-                # Of the first page only: it reads the whole period once more.
-                doubts = None if request.GET.get("cursor") else selectors.doubts(wanted)
+                sums = current(wanted, zone_of(request))
         except BadCursorError:
             return redirect(without(request, "cursor"))
         context |= {
             "page": page,
             "totals": sums,
-            "doubts": doubts,
             "days": form.days,
             "hour": form.chosen_hour,
             "names": form.projects,
@@ -77,6 +76,24 @@ def ledger(request: MemberRequest) -> HttpResponse:
             "has_any": bool(page.rows) or bool(page_of_events(EventFilter(), limit=1).rows),
         }
         return render(request, "usage/ledger.html", context)
+
+
+@require_GET
+@organization_view(Ability.VIEW)
+def doubts(request: MemberRequest) -> HttpResponse:
+    """GET ledger/doubts/?… — with the fields of FilterForm: what may be missing or wrong about the calls of its project
+    and period. A page of its own, since it reads all of them."""
+    form = filter_form(request, request.GET)
+    ledger_address = f"{reverse('ledger', args=[request.organization.id])}?{request.GET.urlencode()}"
+    if not form.is_valid():
+        return redirect(ledger_address)
+    with timezone.override(zone_of(request)):
+        with snapshot():
+            found = selectors.doubts(form.wanted())
+        crumbs = [(ledger_address, "Ledger")]
+        return render(
+            request, "usage/doubts.html", frame(request, form=form, doubts=found, names=form.projects, crumbs=crumbs)
+        )
 
 
 @require_GET

@@ -23,6 +23,7 @@ urlpatterns = [
     path("usage/views/<uuid:view_id>/update", saved_view_views.update, name="saved_view_update"),
     path("usage/views/<uuid:view_id>/delete", saved_view_views.delete, name="saved_view_delete"),
     path("ledger/", ledger_views.ledger, name="ledger"),
+    path("ledger/doubts/", ledger_views.doubts, name="ledger_doubts"),
     path("ledger/completeness", ledger_views.completeness, name="ledger_completeness"),
     path("ledger/<uuid:event_id>/", ledger_views.event, name="ledger_event"),
     path("usage/exports/", export_views.exports, name="exports"),

@@ -223,7 +223,7 @@ def test_what_may_be_missing_is_asked_for_of_the_same_calls(acme: Workspace, bro
         [asked] = re.findall(r'data-completeness="([^"]*)"', page)
         answer = browser.get(unescape(asked))
         assert answer.json()["is_complete"]
-        assert f'href="{asked.replace("/completeness", "/")}"' in page
+        assert f'href="{asked.replace("/completeness", "/doubts/")}"' in page
 
 
 def test_what_only_a_duplicate_names_is_not_listed(acme: Workspace, browser: Browser) -> None:

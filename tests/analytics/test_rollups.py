@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.activity.models import DailyUsage
-from apps.analytics import rollups
+from apps.analytics import rollups, selectors
 from apps.analytics.distributions import ACCURACY
 from apps.analytics.models import Rollup
 from apps.analytics.rollups import Progress
@@ -29,8 +29,9 @@ from apps.analytics.selectors import (
     whole,
 )
 from apps.ledger import retention
+from apps.ledger.calls import Ending
 from apps.ledger.models import Outbox, UsageEvent
-from apps.ledger.selectors import EventFilter, totals
+from apps.ledger.selectors import EventFilter, Totals, totals
 from tenancy import tenant_scope
 from tests.cast import Workspace
 from tests.ledger import facts
@@ -76,6 +77,54 @@ def test_sums_are_those_of_the_ledger(project: uuid.UUID, zone: str) -> None:
             end = following.starts_at if following else None
             alone = EventFilter(project_ids=(project,), start=row.starts_at, end=end)
             assert without_zeros(row.totals) == without_zeros(totals(alone)), granularity
+
+
+def test_totals_of_now_are_the_ledgers_however_much_is_summed_up(
+    project: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[EventFilter] = []
+
+    def asking(wanted: EventFilter) -> Totals:
+        asked.append(wanted)
+        return totals(wanted)
+
+    monkeypatch.setattr(selectors, "totals", asking)
+    filters = [
+        EventFilter(project_ids=(project,)),
+        EventFilter(project_ids=(project,), model="gpt-4o", start=MAY, end=MAY + timedelta(days=2)),
+        EventFilter(project_ids=(project,), start=MAY + timedelta(hours=5), ending=Ending.OK),
+    ]
+
+    def check(*, from_sums: bool) -> None:
+        for wanted in filters:
+            asked.clear()
+            assert without_zeros(selectors.current(wanted, UTC_ZONE)) == without_zeros(totals(wanted))
+            assert bool(asked) is not from_sums
+
+    rows = facts.a_mix(project, count=30)
+    note(rows)
+    check(from_sums=False)
+    roll_up()
+    check(from_sums=True)
+    note(facts.a_mix(project, count=10, seed=2))
+    check(from_sums=True)
+    # An adjustment of a call that is summed up, and of one that is not yet.
+    last = facts.event(project)
+    note([last])
+    for row in (rows[0], last):
+        facts.reprice(row, "0.5")
+    check(from_sums=True)
+    monkeypatch.setattr(selectors, "MOST_NOTES", 1)
+    check(from_sums=False)
+    roll_up()
+    check(from_sums=True)
+    Outbox.objects.create(recount_project_id=project, recount_from=MAY, recount_to=MAY)
+    check(from_sums=False)
+    # What no sum is by.
+    asked.clear()
+    wanted = EventFilter(project_ids=(project,), session="order 7")
+    assert selectors.current(wanted, UTC_ZONE) == totals(wanted)
+    assert asked
 
 
 def test_counting_in_steps_is_counting_at_once(project: uuid.UUID) -> None:

@@ -102,6 +102,7 @@ ORGANIZATION_ROUTES: dict[str, dict[str, Ability]] = {
     f"{PROJECT}ingest-tokens/<uuid:token_id>/revoke": {"POST": KEEP},
     f"{ORGANIZATION}usage/": {"GET": VIEW},
     f"{ORGANIZATION}usage/performance/": {"GET": VIEW},
+    f"{ORGANIZATION}ledger/doubts/": {"GET": VIEW},
     f"{ORGANIZATION}usage/exports/": {"GET": VIEW, "POST": VIEW},
     f"{ORGANIZATION}usage/exports/state": {"GET": VIEW},
     f"{ORGANIZATION}usage/exports/<uuid:export_id>/file": {"GET": VIEW},
