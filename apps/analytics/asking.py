@@ -91,9 +91,6 @@ class Calls:
         """About the page's calls, or those `of` another filter."""
         return Question(self.wanted if of is None else of, self.zone, granularity, by, self._days_of)
 
-    def now_grouped(self, *by: Dimension) -> dict[Key, Totals]:
-        return {row.key: row.totals for row in summed(self.question(by=by))}
-
     def before_grouped(self, *by: Dimension) -> dict[Key, Totals]:
         found: dict[Key, list[Totals]] = {}
         for row in self._of_before(lambda wanted: summed(self.question(by=by, of=wanted))):
@@ -190,18 +187,33 @@ class Calls:
 
     def rows_query(self, narrow: Mapping[str, str] | None = None, start: datetime | None = None) -> str:
         """The ledger's address, without its path, of the calls of the period or of a stretch of it."""
-        chosen = {**self.form.asked, **(narrow or {})}
+        return joined(self._stretch_query(start), urlencode({**self.form.asked, **(narrow or {})}))
+
+    def rows_queries(
+        self, narrowings: Sequence[Mapping[str, str] | None], starts: Sequence[datetime]
+    ) -> list[list[str]]:
+        """`rows_query` of each stretch by each narrowing; "" for one that nothing narrows by."""
+        chosen = [None if narrow is None else urlencode({**self.form.asked, **narrow}) for narrow in narrowings]
+        return [
+            ["" if each is None else joined(stretch, each) for each in chosen]
+            for stretch in map(self._stretch_query, starts)
+        ]
+
+    def _stretch_query(self, start: datetime | None) -> str:
         if start is None:
-            return urlencode({**self.form.asked_period, **chosen})
+            return urlencode(self.form.asked_period)
         if self.period.granularity is Granularity.HOUR:
-            return urlencode({"hour": f"{start.astimezone(UTC):%Y-%m-%dT%H:%MZ}", **chosen})
+            return urlencode({"hour": f"{start.astimezone(UTC):%Y-%m-%dT%H:%MZ}"})
         last = following(start, self.period.granularity).date() - DAY
-        days = {"from": max(start.date(), self.period.first), "to": min(last, self.period.last)}
-        return urlencode({**days, **chosen})
+        return urlencode({"from": max(start.date(), self.period.first), "to": min(last, self.period.last)})
 
     def page_query(self, narrow: Mapping[str, str]) -> str:
         """This page's address, narrowed."""
         return urlencode({**self.form.asked_period, **self.form.asked_view, **self.form.asked, **narrow})
+
+
+def joined(*queries: str) -> str:
+    return "&".join(filter(None, queries))
 
 
 def local(row: Sums, calls: Calls) -> datetime:

@@ -157,12 +157,13 @@ def _stacked(
         (_moment(row).astimezone(calls.zone) + length).astimezone(UTC): amount(row.totals, unit) for row in before
     }
     several_days = calls.period.days > 1
+    local_starts = [moment.astimezone(calls.zone) for moment in starts]
+    queries = calls.rows_queries([each.narrow for each in named.values()], local_starts)
     made = []
-    for moment in starts:
-        own, start = values[moment], moment.astimezone(calls.zone)
+    for moment, start, behind in zip(starts, local_starts, queries, strict=True):
+        own = values[moment]
         cells = [
-            Cell(own.get(value), calls.rows_query(each.narrow, start) if each.narrow and value in own else "")
-            for value, each in named.items()
+            Cell(own.get(value), query if value in own else "") for value, query in zip(named, behind, strict=True)
         ]
         if others:
             cells.append(Cell(sum(own.get(value, 0) for value in others) or None))

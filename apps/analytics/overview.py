@@ -13,7 +13,7 @@ from apps.analytics.charts import Chart, stacked
 from apps.analytics.distributions import Distribution
 from apps.analytics.insights import HISTORY, Forecast, Spent, Why, decompose, forecast
 from apps.analytics.periods import DAY
-from apps.analytics.selectors import Dimension, Granularity, Key, distributions, spent, summed
+from apps.analytics.selectors import Dimension, Granularity, Key, distributions, grouped, spent, summed
 from apps.ledger.calls import Ending
 from apps.ledger.selectors import Totals
 
@@ -87,7 +87,7 @@ TOPS = {
 
 
 def overview(calls: Calls, *, by: Dimension, measure: str) -> Overview:
-    statuses = calls.now_grouped(Dimension.STATUS)
+    statuses, *tops = grouped(calls.question(), [(Dimension.STATUS,), *((each,) for each in TOPS)])
     now = _figures(statuses, distributions(calls.question(), ("durations",))["durations"].whole)
     before = None
     if calls.before:
@@ -104,7 +104,7 @@ def overview(calls: Calls, *, by: Dimension, measure: str) -> Overview:
         month=month,
         forecasts=forecasts,
         charts=stacked(calls, by, measure),
-        tops=[_top(calls, dimension, title, now.totals) for dimension, title in TOPS.items()],
+        tops=[_top(calls, *top, found, now.totals) for top, found in zip(TOPS.items(), tops, strict=True)],
         reasons=_reasons(calls) if before is not None and now.totals.calls else [],
         links={
             "calls": calls.rows_query(),
@@ -136,9 +136,9 @@ def _month(calls: Calls) -> tuple[Totals, Totals, dict[str, Forecast | None]]:
     return days.get(today, together([])), month, forecasts
 
 
-def _top(calls: Calls, dimension: Dimension, title: str, whole: Totals) -> Top:
+def _top(calls: Calls, dimension: Dimension, title: str, every: Mapping[Key, Totals], whole: Totals) -> Top:
     # What duplicates alone name is nobody's call.
-    found = {key: totals for key, totals in calls.now_grouped(dimension).items() if totals.calls}
+    found = {key: totals for key, totals in every.items() if totals.calls}
     # Of several currencies the one that most calls' costs are in can't be known: the first by name.
     unit = min(whole.costs, default="calls")
     if not whole.costs.get(unit):

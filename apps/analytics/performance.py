@@ -9,7 +9,7 @@ import msgspec
 from apps.analytics.asking import Calls
 from apps.analytics.charts import MEASURES, Chart, lines, quantiles
 from apps.analytics.distributions import Distribution
-from apps.analytics.selectors import Dimension, Key, distributions, summed
+from apps.analytics.selectors import Dimension, Key, distributions, grouped, summed
 from apps.ledger.calls import Ending
 
 MOST_MODELS = 20
@@ -58,7 +58,7 @@ class Performance:
 def performance(calls: Calls) -> Performance:
     by = (Dimension.PROVIDER, Dimension.MODEL)
     numbers: dict[Key, list[int]] = {}
-    for (provider, model, ending), totals in calls.now_grouped(*by, Dimension.STATUS).items():
+    for (provider, model, ending), totals in grouped(calls.question(), [(*by, Dimension.STATUS)])[0].items():
         own = numbers.setdefault((provider, model), [0, 0])
         own[0] += totals.calls
         own[1] += totals.calls if ending == Ending.ERROR.value else 0

@@ -170,6 +170,35 @@ def count_sums(question: Question) -> int:
         return found
 
 
+def grouped(question: Question, ways: Sequence[tuple[Dimension, ...]]) -> list[dict[Key, Totals]]:
+    """All that was asked for by each way of grouping, in one reading of the sums. Raises UnansweredError."""
+    source = _Source.of(question)
+    columns = [_COLUMNS[each] for each in dict.fromkeys(chain.from_iterable(ways))]
+    names = ", ".join(columns)
+    sets = ", ".join(f"({', '.join((*(_COLUMNS[each] for each in way), 'currency'))})" for way in ways)
+    with connection.cursor() as cursor:
+        # First by everything together, which is a hundredth of the rows.
+        cursor.execute(
+            f"WITH together AS MATERIALIZED (SELECT {names}, currency, {_SUMS} FROM analytics_rollup r"
+            f"  WHERE {source.where} GROUP BY {names}, currency)"
+            f" SELECT GROUPING({names}), {names}, currency, {_SUMS} FROM together"
+            f"  GROUP BY GROUPING SETS ({sets}) HAVING {_HAS_CALLS}",
+            source.values,
+        )
+        rows = cursor.fetchall()
+    found = []
+    for way in ways:
+        places = [columns.index(_COLUMNS[each]) for each in way]
+        # A bit for each column that the row is not by, the last one's the least.
+        absent = sum(1 << (len(columns) - 1 - place) for place in range(len(columns)) if place not in places)
+        parts: dict[Key, list[Sequence[Any]]] = {}
+        for mask, *rest in rows:
+            if mask == absent:
+                parts.setdefault(tuple(rest[place] for place in places), []).append(rest[len(columns) :])
+        found.append({key: _totals(of_key) for key, of_key in parts.items()})
+    return found
+
+
 def whole(question: Question) -> Totals:
     """Everything that was asked for, in one."""
     rows = summed(Question(question.filter, question.zone))
@@ -257,7 +286,7 @@ def spent(question: Question) -> dict[str, dict[Key, Spent]]:
 
 
 _SUMMED = ("events", "calls", "failed", "unpriced", "unpriced_tokens", "adjustments", "cost", "adjusted_cost")
-_SUMS = ", ".join(f"sum({name})" for name in (*_SUMMED, *METER_COLUMNS.values()))
+_SUMS = ", ".join(f"sum({name}) AS {name}" for name in (*_SUMMED, *METER_COLUMNS.values()))
 _HAS_CALLS = "(sum(events) <> 0 OR sum(adjustments) <> 0)"
 
 
