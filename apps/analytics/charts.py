@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from apps.analytics.asking import Calls, amount
@@ -57,7 +58,7 @@ class Row:
     unpriced: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chart:
     """`unit`: a currency, or "tokens", "calls", "durations", "first_tokens", "throughputs"."""
 
@@ -66,7 +67,7 @@ class Chart:
     rows: Sequence[Row]
     has_before: bool = False
 
-    @property
+    @cached_property
     def has_unpriced(self) -> bool:
         return any(row.unpriced for row in self.rows)
 

@@ -7,7 +7,7 @@ Stored as a bigint[]: an entry is its bucket · 2^40 + its count, in the order o
 """
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -47,14 +47,14 @@ def merged(entries: str) -> str:
 
 
 def sent(entries: str) -> str:
-    """SQL: an array of entries as PostgreSQL sends it in binary, which `Gathered` takes apart."""
-    return f"array_send({entries})"
+    """SQL, an aggregate: the entries of all rows' arrays as PostgreSQL sends them in binary, which `Gathered` reads."""
+    # After the head of an array of one dimension; without entries there is nothing after it.
+    return f"string_agg(substring(array_send({entries}) FROM 21), '')"
 
 
 Counts = NDArray[np.int64]
 _BUCKETS = LAST_BUCKET - LEAST_BUCKET + 1
-# The head of an array of one dimension; then, of each entry, how many bytes it has and the entry.
-_HEAD = 20
+# How many bytes an entry has, and the entry.
 _ENTRY = np.dtype([("length", ">i4"), ("entry", ">i8")])
 
 
@@ -79,19 +79,21 @@ class Distribution:
 
 
 class Gathered(Generic[Group]):
-    """Distributions by group, of arrays of entries that are read one after the other."""
+    """Distributions by group, of entries that are read piece by piece."""
 
     def __init__(self) -> None:
         self._places: dict[Group, int] = {}
         self._counts: Counts = np.zeros((0, _BUCKETS), np.int64)
 
-    def add(self, groups: Iterable[Group], arrays: Sequence[bytes]) -> None:
-        """An array, as `sent`, for each group; groups may come more than once."""
+    def add(self, groups: Sequence[Group], pieces: Sequence[bytes]) -> None:
+        """Entries, as `sent`, for each group; groups may come more than once."""
+        if not groups:
+            return
         places = [self._places.setdefault(group, len(self._places)) for group in groups]
-        lengths = [(len(array) - _HEAD) // _ENTRY.itemsize for array in arrays]
-        entries = np.frombuffer(b"".join(array[_HEAD:] for array in arrays), _ENTRY)["entry"].astype(np.int64)
+        lengths = [len(piece) // _ENTRY.itemsize for piece in pieces]
+        entries = np.frombuffer(b"".join(pieces), _ENTRY)["entry"].astype(np.int64)
         buckets = (entries + _HALF) >> _SHIFT
-        where = np.repeat(np.array(places, np.int64), np.maximum(lengths, 0)) * _BUCKETS + (buckets - LEAST_BUCKET)
+        where = np.repeat(np.array(places, np.int64), lengths) * _BUCKETS + (buckets - LEAST_BUCKET)
         size = len(self._places) * _BUCKETS
         # Numbers are added as doubles, which are exact up to 2^53.
         added = np.bincount(where, entries - (buckets << _SHIFT), size).astype(np.int64).reshape(-1, _BUCKETS)

@@ -62,13 +62,14 @@ def performance(calls: Calls) -> Performance:
         own = numbers.setdefault((provider, model), [0, 0])
         own[0] += totals.calls
         own[1] += totals.calls if ending == Ending.ERROR.value else 0
-    measured = distributions(calls.question(calls.period.granularity, by), tuple(MEASURES))
+    ranked = sorted(numbers, key=lambda key: (-numbers[key][0], key))
+    shown = ranked[:MOST_MODELS]
+    measured = distributions(calls.question(calls.period.granularity, by), tuple(MEASURES), keys=frozenset(shown))
     before = calls.before_distributions(tuple(MEASURES)) if calls.before else {}
     wholes = {measure: each.whole for measure, each in measured.items()}
     nothing = Distribution()
-    ranked = sorted(numbers, key=lambda key: (-numbers[key][0], key))
     models = []
-    for key in ranked[:MOST_MODELS]:
+    for key in shown:
         provider, model = (calls.named(each, value) for each, value in zip(by, key, strict=True))
         narrow = {**(provider.narrow or {}), **(model.narrow or {})}
         models.append(

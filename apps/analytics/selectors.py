@@ -5,7 +5,7 @@ what apps.ledger.selectors.totals gives, to the last digit.
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -29,8 +29,8 @@ from apps.pricing.meters import Meter
 
 QUARTER = timedelta(minutes=15)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-# Rows of sums whose distributions are in memory at a time: some hundred bytes to some kilobytes each.
-_PIECE = 5_000
+# Combinations whose distributions are in memory at a time: up to some ten kilobytes each.
+_PIECE = 500
 
 
 class Granularity(StrEnum):
@@ -234,7 +234,7 @@ def current(wanted: EventFilter, zone: ZoneInfo) -> Totals:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How calls are distributed by a measure: of each stretch of time, of each combination, and of all together."""
+    """How calls are distributed by a measure: of each stretch of time, of combinations, and of all together."""
 
     over_time: Mapping[datetime | None, Distribution]
     by_key: Mapping[Key, Distribution]
@@ -244,8 +244,11 @@ class Measured:
         return sum(self.over_time.values(), Distribution())
 
 
-def distributions(question: Question, measures: Sequence[str]) -> dict[str, Measured]:
-    """By measure (`durations`, `first_tokens`, `throughputs`), in one reading of the sums. Raises UnansweredError."""
+def distributions(
+    question: Question, measures: Sequence[str], *, keys: Collection[Key] = frozenset()
+) -> dict[str, Measured]:
+    """By measure (`durations`, `first_tokens`, `throughputs`), in one reading of the sums; of the combinations that
+    `keys` name. Raises UnansweredError."""
     source = _Source.of(question)
     names = source.names(question)
     over_time = [Gathered[datetime | None]() for _ in measures]
@@ -253,15 +256,14 @@ def distributions(question: Question, measures: Sequence[str]) -> dict[str, Meas
     with connection.chunked_cursor() as cursor:
         cursor.execute(
             f"SELECT {', '.join(sent(f'r.{each}') for each in measures)}, {names} FROM analytics_rollup r"
-            f" WHERE {source.where}",
+            f" WHERE {source.where} GROUP BY {names}",
             source.values,
         )
         while rows := cursor.fetchmany(_PIECE):
-            arrays = list(zip(*rows, strict=True))
-            times, keys = arrays[len(measures)], [row[len(measures) + 1 :] for row in rows]
-            for place, some in enumerate(arrays[: len(measures)]):
-                over_time[place].add(times, some)
-                by_key[place].add(keys, some)
+            for place in range(len(measures)):
+                over_time[place].add([row[len(measures)] for row in rows], [row[place] for row in rows])
+                shown = [row for row in rows if row[len(measures) + 1 :] in keys]
+                by_key[place].add([row[len(measures) + 1 :] for row in shown], [row[place] for row in shown])
     return {
         measure: Measured(times.all(), of_keys.all())
         for measure, times, of_keys in zip(measures, over_time, by_key, strict=True)

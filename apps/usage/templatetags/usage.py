@@ -11,7 +11,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from apps.analytics.charts import Chart, Row
+from apps.analytics.charts import Chart
 from apps.analytics.templatetags.analytics import plain, rate
 from apps.usage import words
 from apps.vault.providers import label_of
@@ -211,18 +211,31 @@ _WORDS: dict[str, Callable[[Any], str]] = {
 
 
 @register.simple_tag
-def cells(row: Row, chart: Chart, base: str) -> SafeString:
-    """A row's values as cells of the chart's table, each linked to what is behind it, and in `data-value` for the
-    script. Not in the template, since that takes ten times as long and a chart has up to a thousand."""
+def chart_rows(chart: Chart, base: str) -> SafeString:
+    """The rows of a chart's table, each value linked to what is behind it, and in `data-value` for the script. Not in
+    the template, since that takes ten times as long and a chart has up to a thousand values."""
     words = partial(exact, currency=chart.unit) if chart.is_money else _WORDS.get(chart.unit, count)
-    empty, plain_cell = mark_safe('<td class="number">—</td>'), '<td class="number" data-value="{}">{}</td>'
-    linked = '<td class="number" data-value="{}"><a href="{}ledger/?{}">{}</a></td>'
-    made = []
-    for cell in row.cells:
-        if cell.value is None:
-            made.append(empty)
-        elif cell.query:
-            made.append(format_html(linked, plain(cell.value), base, cell.query, words(cell.value)))
-        else:
-            made.append(format_html(plain_cell, plain(cell.value), words(cell.value)))
+
+    def linked(text: str, query: str) -> str:
+        return format_html('<a href="{}ledger/?{}">{}</a>', base, query, text) if query else text
+
+    def cell(value: Decimal | float | None, query: str = "") -> str:
+        if value is None:
+            return _NO_VALUE
+        return format_html('<td class="number" data-value="{}">{}</td>', plain(value), linked(words(value), query))
+
+    made: list[str] = []
+    for row in chart.rows:
+        made.append(format_html('<tr><th scope="row">{}</th>', linked(row.label, row.query)))
+        made += [cell(one.value, one.query) for one in row.cells]
+        if row.total is not None:
+            made.append(format_html('<td class="number">{}</td>', words(row.total)))
+        if chart.has_unpriced:
+            made.append(format_html('<td class="number">{}</td>', count(row.unpriced or None)))
+        if chart.has_before:
+            made.append(cell(row.before))
+        made.append(_END_OF_ROW)
     return SafeString("".join(made))
+
+
+_NO_VALUE, _END_OF_ROW = mark_safe('<td class="number">—</td>'), mark_safe("</tr>\n")
