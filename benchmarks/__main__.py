@@ -1,4 +1,4 @@
-"""`python -m benchmarks [claims spans memory kdf organizations pages servers wrk] [--json]`."""
+"""`python -m benchmarks [claims spans memory sums kdf organizations pages servers wrk] [--json]`."""
 
 import argparse
 import importlib.util
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import cases, memory, report, spans
+from benchmarks import cases, memory, report, spans, sums
 from benchmarks.client import HOST, Case, LoadGenerator, Sample
 from benchmarks.measure import Figures, Meter, Spread, in_turns
 from benchmarks.stage import WSGI, Noise, say, stack_of, start, web_command
@@ -274,6 +274,7 @@ MEASURES: dict[str, tuple[Measure, Callable[[dict[str, Any]], str]]] = {
     "claims": (claims, report.claims),
     "spans": (lambda options: spans.measure(options.rounds), report.spans),
     "memory": (lambda _: memory.measure(), report.memory),
+    "sums": (lambda options: sums.measure(options.sizes, options.rounds), report.sums),
     "kdf": (kdf, report.kdf),
     "organizations": (ready, report.organizations),
     "pages": (pages, report.pages),
@@ -281,7 +282,7 @@ MEASURES: dict[str, tuple[Measure, Callable[[dict[str, Any]], str]]] = {
     "wrk": (wrk, report.wrk),
 }
 # What has a target. The others are for decisions, and some need a browser.
-PROMISED = ("claims", "spans", "memory")
+PROMISED = ("claims", "spans", "memory", "sums")
 
 
 def main() -> None:
@@ -292,6 +293,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each case in each round")
     parser.add_argument("--tenants", type=int, default=50, help="organizations in the many-tenant cases")
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=(1_000_000, 10_000_000),
+        help="calls of a summed ledger",
+    )
     options = parser.parse_args()
     found: dict[str, dict[str, Any]] = {}
     for name in options.what:

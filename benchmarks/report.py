@@ -98,6 +98,36 @@ def spans(data: dict[str, Any]) -> str:
     return "\n\n".join([*texts, f"Rows in the ledger, copies included: {data['ledger']['rows']:,}."])
 
 
+def sums(data: dict[str, Any]) -> str:
+    made = [
+        [
+            f"{one['calls']:,}",
+            f"{one['rows_of_sums']:,}",
+            f"{one['reported_per_second']:,}",
+            f"{one['counted_per_second']:,}",
+            _spread(one["ratio"]),
+            _target(one),
+            f"{one['rebuilt_per_second']:,}",
+        ]
+        for one in data["sizes"]
+    ]
+    head = ["calls", "rows of sums", "reported 1/s", "counted 1/s", "ratio (min-max)", "target", "made again 1/s"]
+    texts = [_conditions(data), table(head, made)]
+    names = list(data["sizes"][0]["pages"])
+    rows = []
+    for name in names:
+        times = [one["pages"][name] for one in data["sizes"]]
+        cells = [cell for each in times for cell in (f"{each['median_ms']:.0f}", f"{each['p95_ms']:.0f}")]
+        rows.append([name, *cells, f"{times[-1]['median_ms'] / times[0]['median_ms']:.2f}"])
+    head = ["a page, ms on the server"]
+    for one in data["sizes"]:
+        head += [f"{one['calls']:,} median", "p95"]
+    texts.append(table([*head, "last to first"], rows))
+    ticks = [[f"{one['organizations']:,}", f"{one['active']:,}", f"{one['median_ms']:,.0f}"] for one in data["ticks"]]
+    texts.append(table(["organizations", "active", "a tick's ms"], ticks))
+    return "\n\n".join(texts)
+
+
 def memory(data: dict[str, Any]) -> str:
     names = ("rss", "uss", "pss")
     rows = [[f"{look['spans']:,}", *(f"{look[f'{name}_mib']:,.1f}" for name in names)] for look in data["looks"]]

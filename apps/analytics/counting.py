@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import connection
 
 from apps.analytics.distributions import EMPTY, entry, merged
+from apps.analytics.models import DayRollup, QuarterRollup, Rollup
 from apps.ledger.models import METER_COLUMNS
 
 _METERS = tuple(METER_COLUMNS.values())
@@ -72,31 +73,40 @@ _ADJUSTMENTS = f"""
 
 _DIMENSIONS, _SUMS = _listed(*DIMENSIONS), _listed(*SUMS)
 # A row's id: what it is about, in sixteen bytes.
-_ABOUT = f"ROW(grain, extract(epoch FROM starts_at)::bigint, {_DIMENSIONS})::text"
+_ABOUT = f"ROW(extract(epoch FROM starts_at)::bigint, {_DIMENSIONS})::text"
 _ID = f"encode(substring(sha256(convert_to({_ABOUT}, 'UTF8')) FOR 16), 'hex')::uuid"
 _QUARTER = "date_bin('15 minutes', occurred_at, '2000-01-01 00:00+00')"
 _DAY = "date_trunc('day', occurred_at, %(zone)s)"
 
 
+def _added(name: str, model: type[Rollup], starts_at: str) -> str:
+    """SQL: the differences added to the sums of stretches that start at `starts_at`; `name` has those stretches."""
+    entries = (f"coalesce(array_agg({name}) FILTER (WHERE {name} IS NOT NULL), {EMPTY})" for name in DISTRIBUTIONS)
+    return f"""
+        of_{name} AS MATERIALIZED (
+            SELECT {starts_at} AS starts_at, {_DIMENSIONS},
+                   {_listed(*(f"sum({name}) AS {name}" for name in SUMS))},
+                   {_listed(*(f"{merged(each)} AS {name}" for name, each in zip(DISTRIBUTIONS, entries, strict=True)))}
+              FROM differences GROUP BY {starts_at}, {_DIMENSIONS}),
+        {name} AS (
+            INSERT INTO {model._meta.db_table} AS r
+                   (id, starts_at, {_DIMENSIONS}, {_SUMS}, {_listed(*DISTRIBUTIONS)})
+            SELECT {_ID}, found.* FROM of_{name} AS found ORDER BY starts_at
+                ON CONFLICT (id) DO UPDATE SET
+                   {_listed(*(f"{name} = r.{name} + excluded.{name}" for name in SUMS))},
+                   {_listed(*(f"{name} = {merged(f'r.{name} || excluded.{name}')}" for name in DISTRIBUTIONS))}
+            RETURNING starts_at)
+    """
+
+
 def _counting(events: str, adjustments: str) -> str:
     """The statement that adds some of the ledger's rows to the sums. It returns the days that it touched."""
-    entries = (f"coalesce(array_agg({name}) FILTER (WHERE {name} IS NOT NULL), {EMPTY})" for name in DISTRIBUTIONS)
     return f"""
         WITH differences AS MATERIALIZED (
             SELECT {_QUARTER} AS quarter, {_DAY} AS day, one.* FROM (
                 {_EVENTS.format(events=events)} UNION ALL {_ADJUSTMENTS.format(adjustments=adjustments)}) AS one),
-        found AS MATERIALIZED (
-            SELECT CASE WHEN quarter IS NULL THEN 'day' ELSE 'quarter' END AS grain,
-                   coalesce(quarter, day) AS starts_at, {_DIMENSIONS},
-                   {_listed(*(f"sum({name}) AS {name}" for name in SUMS))},
-                   {_listed(*(f"{merged(each)} AS {name}" for name, each in zip(DISTRIBUTIONS, entries, strict=True)))}
-              FROM differences GROUP BY GROUPING SETS ((quarter, {_DIMENSIONS}), (day, {_DIMENSIONS})))
-        INSERT INTO analytics_rollup AS r (id, grain, starts_at, {_DIMENSIONS}, {_SUMS}, {_listed(*DISTRIBUTIONS)})
-        SELECT {_ID}, found.* FROM found ORDER BY 1
-            ON CONFLICT (id) DO UPDATE SET
-               {_listed(*(f"{name} = r.{name} + excluded.{name}" for name in SUMS))},
-               {_listed(*(f"{name} = {merged(f'r.{name} || excluded.{name}')}" for name in DISTRIBUTIONS))}
-        RETURNING CASE grain WHEN 'day' THEN starts_at END
+        {_added("quarters", QuarterRollup, "quarter")}, {_added("days", DayRollup, "day")}
+        SELECT DISTINCT starts_at FROM days
     """
 
 
@@ -113,7 +123,7 @@ def differences(where: str) -> str:
     about columns of sums `r`, whose `starts_at` is the time of the call."""
     return f"""
         SELECT r.currency, {_listed(*(f"sum(r.{name}) AS {name}" for name in SUMS))}
-          FROM (SELECT one.*, one.occurred_at AS starts_at, %(grain)s AS grain
+          FROM (SELECT one.*, one.occurred_at AS starts_at
                   FROM ({_EVENTS.format(events=_EVENT_IDS)} UNION ALL
                         {_ADJUSTMENTS.format(adjustments=_ADJUSTMENT_IDS)}) AS one) AS r
          WHERE {where} GROUP BY r.currency

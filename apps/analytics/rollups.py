@@ -18,7 +18,7 @@ from django.db.models import Sum
 from apps.activity.models import DailyUsage
 from apps.activity.services import replace_days
 from apps.analytics.counting import count_period, count_rows
-from apps.analytics.models import Rollup, RollupState
+from apps.analytics.models import DayRollup, QuarterRollup, RollupState
 from apps.ledger.models import Outbox, UsageEvent
 from apps.ledger.selectors.filters import projects_with_events
 from apps.ledger.snapshot import alone_at, taken_at
@@ -111,16 +111,18 @@ def _periods(notes: Iterable[Outbox]) -> list[tuple[UUID, datetime, datetime]]:
 
 def _recount_days(project: UUID, start: datetime, end: datetime, zone: ZoneInfo) -> set[datetime]:
     """Makes the sums of whole days again."""
-    gone = Rollup.objects.filter(project_id=project, starts_at__gte=start, starts_at__lt=end)
-    days = set(gone.filter(grain=Rollup.Grain.DAY).values_list("starts_at", flat=True))
-    gone.delete()
+    period = {"project_id": project, "starts_at__gte": start, "starts_at__lt": end}
+    days = set(DayRollup.objects.filter(**period).values_list("starts_at", flat=True))
+    for model in (QuarterRollup, DayRollup):
+        model.objects.filter(**period).delete()
     return days | _count_days(project, start, end, zone)
 
 
 def _recount(time_zone: str) -> Progress:
     zone = ZoneInfo(time_zone)
     Outbox.objects.all().delete()
-    Rollup.objects.all().delete()
+    for model in (QuarterRollup, DayRollup):
+        model.objects.all().delete()
     days: set[datetime] = set()
     for project in projects_with_events():
         days |= _count_days(project, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), zone)
@@ -155,7 +157,7 @@ _OF_A_DAY = ("calls", "failed", "unpriced", "input_tokens", "output_tokens", "co
 
 
 def _daily(days: Sequence[datetime], zone: ZoneInfo) -> list[DailyUsage]:
-    found = Rollup.objects.filter(grain=Rollup.Grain.DAY, starts_at__in=days)
+    found = DayRollup.objects.filter(starts_at__in=days)
     organization_id = require_tenant_id()
     sums = found.values("starts_at", "currency").annotate(*map(Sum, _OF_A_DAY))
     return [

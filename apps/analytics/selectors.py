@@ -22,7 +22,7 @@ from django.db import connection
 from apps.analytics.counting import differences
 from apps.analytics.distributions import Distribution, Gathered, sent
 from apps.analytics.insights import Spent
-from apps.analytics.models import Rollup, RollupState
+from apps.analytics.models import DayRollup, QuarterRollup, Rollup, RollupState
 from apps.ledger.models import METER_COLUMNS, Outbox
 from apps.ledger.selectors import EventFilter, Totals, totals
 from apps.pricing.meters import Meter
@@ -72,8 +72,8 @@ _ANSWERED = frozenset(
 )  # fmt: skip
 # Rows that are read at once.
 _CHUNK = 1_000
-# The ledger's transactions not yet in the sums whose rows `current` adds: each of up to some 1,000 rows.
-MOST_NOTES = 50
+# Rows of the ledger not yet in the sums that `current` adds, and the transactions that they may be of.
+MOST_NOTED, MOST_NOTES = 5_000, 500
 Key = tuple[Any, ...]
 
 
@@ -146,7 +146,7 @@ def _sums(cursor: Any, question: Question, most: int) -> Iterator[Sums]:
     key = source.names(question)
     cursor.execute(
         f"SELECT * FROM (SELECT dense_rank() OVER (ORDER BY {key}) AS place, {key}, currency, {_SUMS}"
-        f"  FROM analytics_rollup r WHERE {source.where}"
+        f"  FROM {source.table} r WHERE {source.where}"
         f" GROUP BY {key}, currency HAVING {_HAS_CALLS}) AS ranked"
         " WHERE place <= %(most)s ORDER BY place, currency",
         {**source.values, "most": most},
@@ -162,7 +162,7 @@ def count_sums(question: Question) -> int:
     source = _Source.of(question)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT count(*) FROM (SELECT FROM analytics_rollup r WHERE {source.where}"
+            f"SELECT count(*) FROM (SELECT FROM {source.table} r WHERE {source.where}"
             f" GROUP BY {source.names(question)} HAVING {_HAS_CALLS}) AS one",
             source.values,
         )
@@ -179,7 +179,7 @@ def grouped(question: Question, ways: Sequence[tuple[Dimension, ...]]) -> list[d
     with connection.cursor() as cursor:
         # First by everything together, which is a hundredth of the rows.
         cursor.execute(
-            f"WITH together AS MATERIALIZED (SELECT {names}, currency, {_SUMS} FROM analytics_rollup r"
+            f"WITH together AS MATERIALIZED (SELECT {names}, currency, {_SUMS} FROM {source.table} r"
             f"  WHERE {source.where} GROUP BY {names}, currency)"
             f" SELECT GROUPING({names}), {names}, currency, {_SUMS} FROM together"
             f"  GROUP BY GROUPING SETS ({sets}) HAVING {_HAS_CALLS}",
@@ -213,13 +213,14 @@ def current(wanted: EventFilter, zone: ZoneInfo) -> Totals:
     except UnansweredError:
         return totals(wanted)
     notes = list(Outbox.objects.all()[: MOST_NOTES + 1])
-    if as_of() is None or len(notes) > MOST_NOTES or any(note.recount_project_id for note in notes):
-        return totals(wanted)
     events = [event for note in notes for event in note.events]
     adjustments = [adjustment for note in notes for adjustment in note.adjustments]
+    is_too_much = len(notes) > MOST_NOTES or len(events) + len(adjustments) > MOST_NOTED
+    if is_too_much or as_of() is None or any(note.recount_project_id for note in notes):
+        return totals(wanted)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT r.currency, {_SUMS} FROM analytics_rollup r WHERE {source.where} GROUP BY r.currency",
+            f"SELECT r.currency, {_SUMS} FROM {source.table} r WHERE {source.where} GROUP BY r.currency",
             source.values,
         )
         rows = cursor.fetchall()
@@ -255,7 +256,7 @@ def distributions(
     by_key = [Gathered[Key]() for _ in measures]
     with connection.chunked_cursor() as cursor:
         cursor.execute(
-            f"SELECT {', '.join(sent(f'r.{each}') for each in measures)}, {names} FROM analytics_rollup r"
+            f"SELECT {', '.join(sent(f'r.{each}') for each in measures)}, {names} FROM {source.table} r"
             f" WHERE {source.where} GROUP BY {names}",
             source.values,
         )
@@ -277,7 +278,7 @@ def spent(question: Question) -> dict[str, dict[Key, Spent]]:
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {names}, sum(cost), sum(input_tokens + output_tokens - unpriced_tokens)::bigint"
-            f"  FROM analytics_rollup r WHERE {source.where} AND currency <> '' GROUP BY {names}",
+            f"  FROM {source.table} r WHERE {source.where} AND currency <> '' GROUP BY {names}",
             source.values,
         )
         rows = cursor.fetchall()
@@ -325,8 +326,9 @@ def _totals(rows: Iterable[Sequence[Any]]) -> Totals:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The rows that answer a question: SQL for their condition and for the stretch of time each belongs to."""
+    """The rows that answer a question: their table, their condition in SQL, and the stretch of time of each."""
 
+    table: str
     where: str
     period: str
     values: dict[str, Any]
@@ -344,8 +346,6 @@ class _Source:
         if any((moment - _EPOCH) % QUARTER for moment in (wanted.start, wanted.end) if moment is not None):
             raise UnansweredError("Times must be at full quarters of an hour, such as 10:00 or 10:15.")
         where, values = wanted.where_of("r", time="starts_at")
-        where += " AND r.grain = %(grain)s"
-        values["grain"] = _grain(question).value
         if wanted.project_ids is not None:
             where += " AND r.project_id = ANY(%(projects)s::uuid[])"
             values["projects"] = list(wanted.project_ids)
@@ -353,10 +353,10 @@ class _Source:
         if question.granularity is not None:
             period = "date_trunc(%(granularity)s, r.starts_at, %(zone)s)"
             values |= {"granularity": question.granularity.value, "zone": question.zone.key}
-        return cls(where, period, values)
+        return cls(_table(question)._meta.db_table, where, period, values)
 
 
-def _grain(question: Question) -> Rollup.Grain:
+def _table(question: Question) -> type[Rollup]:
     """Days where they say the same and are fewer."""
     bounds = (moment for moment in (question.filter.start, question.filter.end) if moment is not None)
     if (
@@ -364,8 +364,8 @@ def _grain(question: Question) -> Rollup.Grain:
         and question.zone.key == (summed_days_of() if question.days_of is None else question.days_of)
         and all(_is_midnight(moment, question.zone) for moment in bounds)
     ):
-        return Rollup.Grain.DAY
-    return Rollup.Grain.QUARTER
+        return DayRollup
+    return QuarterRollup
 
 
 def _is_midnight(moment: datetime, zone: ZoneInfo) -> bool:

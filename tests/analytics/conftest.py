@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from apps.activity.models import DailyUsage
-from apps.analytics.models import Export, Rollup, RollupState
+from apps.analytics.models import DayRollup, Export, QuarterRollup, RollupState
 from apps.ledger.models import Adjustment, Outbox, UsageEvent
 from tenancy import tenant_scope
 from tenancy.roles import as_owner
@@ -21,6 +21,6 @@ def busy(committed: tuple[Workspace, Workspace]) -> Iterator[tuple[Workspace, uu
     with tenant_scope(acme.organization), as_owner():
         Adjustment.objects.filter(project_id=project).delete()
         UsageEvent.objects.filter(project_id=project).delete()
-        for model in (Outbox, Rollup, RollupState, Export):
+        for model in (Outbox, QuarterRollup, DayRollup, RollupState, Export):
             model.objects.all().delete()
     DailyUsage.objects.filter(organization=acme.organization).delete()

@@ -32,7 +32,7 @@ from apps.analytics.exports.making import MOST_AT_ONCE, MOST_ATTEMPTS, ExportErr
 from apps.analytics.exports.sources import SOURCES
 from apps.analytics.exports.sources.focus import COLUMNS
 from apps.analytics.exports.wanted import Content, Format, Wanted
-from apps.analytics.models import Export, Rollup
+from apps.analytics.models import DayRollup, Export
 from apps.analytics.selectors import Dimension, Granularity, UnansweredError, stream_sums, summed
 from apps.audit.models import Entry
 from apps.ledger.models import METER_COLUMNS, Outbox
@@ -370,14 +370,14 @@ def test_a_file_is_of_one_moment(
 
 def test_memory_does_not_grow_with_the_rows(acme: Workspace, usage: uuid.UUID) -> None:
     """Ten times the sums in no more than twice the memory."""
-    names = ", ".join(f'"{field.column}"' for field in Rollup._meta.concrete_fields[1:] if field.name != "starts_at")
+    names = ", ".join(f'"{field.column}"' for field in DayRollup._meta.concrete_fields[1:] if field.name != "starts_at")
 
     def add(days: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO analytics_rollup (id, starts_at, {names}) SELECT gen_random_uuid(), starts_at + day * interval"
-                f" '1 day', {names} FROM analytics_rollup, generate_series(1, %s) AS day"
-                " WHERE id = (SELECT id FROM analytics_rollup WHERE grain = 'day' AND cost > 0 ORDER BY starts_at DESC LIMIT 1)",
+                f"INSERT INTO analytics_dayrollup (id, starts_at, {names}) SELECT gen_random_uuid(), starts_at + day * interval"
+                f" '1 day', {names} FROM analytics_dayrollup, generate_series(1, %s) AS day"
+                " WHERE id = (SELECT id FROM analytics_dayrollup WHERE cost > 0 ORDER BY starts_at DESC LIMIT 1)",
                 [days],
             )
 
@@ -394,7 +394,7 @@ def test_memory_does_not_grow_with_the_rows(acme: Workspace, usage: uuid.UUID) -
         few = peak(content)
         add(13_500)
         assert peak(content) < 2 * few
-        Rollup.objects.filter(starts_at__gt=timezone.now() + timedelta(days=365)).delete()
+        DayRollup.objects.filter(starts_at__gt=timezone.now() + timedelta(days=365)).delete()
 
 
 def run(acme: Workspace, *works: Callable[[], object]) -> None:

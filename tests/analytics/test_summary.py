@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from apps.analytics import api, rollups
 from apps.analytics.exports.making import streamed
 from apps.analytics.exports.wanted import Content, Format, Wanted
-from apps.analytics.models import Rollup
+from apps.analytics.models import DayRollup
 from apps.analytics.selectors import summed
 from apps.ledger.models import Outbox
 from apps.ledger.read_api import totals_as_json
@@ -142,9 +142,9 @@ def test_the_command_finds_a_sum_that_is_wrong_and_makes_it_again(acme: Workspac
     call_command("rollups", "verify", *only, stdout=out)
     assert "0 differences" in out.getvalue()
     with tenant_scope(acme.organization):
-        row = Rollup.objects.filter(grain="day", cost__gt=0).first()
+        row = DayRollup.objects.filter(cost__gt=0).first()
         assert row is not None
-        Rollup.objects.filter(pk=row.pk).update(cost=row.cost + Decimal("0.000000000001"))
+        DayRollup.objects.filter(pk=row.pk).update(cost=row.cost + Decimal("0.000000000001"))
     with pytest.raises(CommandError, match="differences"):
         call_command("rollups", "verify", *only, stdout=out)
     assert "costs: the sums say" in out.getvalue()

@@ -107,5 +107,5 @@ def test_the_worker_dies_while_it_exports(stack: Stack, tenant: Tenant, worker: 
     finally:
         worker.kill()
         stack.query(f"DELETE FROM {tenant.schema}.ledger_usageevent WHERE project_id = %s", [project_id])
-        stack.query(f"DELETE FROM {tenant.schema}.analytics_rollup WHERE project_id = %s", [project_id])
+        stack.query(f"DELETE FROM {tenant.schema}.analytics_dayrollup WHERE project_id = %s", [project_id])
         stack.query(f"DELETE FROM {exports}")
