@@ -19,6 +19,8 @@ def usage(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str
         ("ledger-wrong", f"{base}ledger/?from=2026-03-02&to=2026-03-01"),
         ("ledger-no-match", f"{base}ledger/?model=nothing"),
         ("ledger-empty", f"{empty}ledger/"),
+        ("ledger-doubts", f"{base}ledger/doubts/"),
+        ("ledger-doubts-none", f"{empty}ledger/doubts/"),
         ("event", f"{base}ledger/{shown['detailed']}/"),
         ("event-unpriced", f"{base}ledger/{shown['unpriced']}/"),
         ("event-repriced", f"{base}ledger/{shown['repriced']}/"),
@@ -53,9 +55,6 @@ def usage(people: People, scenery: dict[str, Any]) -> Iterator[tuple[Person, str
     ]:
         owner.visit(path)
         yield owner, name
-    owner.visit(f"{base}ledger/")
-    owner.page.locator("details.doubts > summary").click()
-    yield owner, "ledger-doubts"
     for name, path in [
         (
             "views",
