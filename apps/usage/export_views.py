@@ -16,6 +16,7 @@ from apps.analytics.exports import making
 from apps.analytics.exports.formats import WRITERS
 from apps.analytics.exports.making import ExportError
 from apps.analytics.exports.sources import SOURCES
+from apps.analytics.exports.sources.base import MOST_STREAMED
 from apps.analytics.exports.wanted import Content, Wanted
 from apps.analytics.filters import zone_of
 from apps.analytics.models import Export
@@ -28,13 +29,11 @@ from apps.usage import services
 from apps.usage.filters import FilterForm, fields_of, in_words
 from apps.usage.forms import ExportForm
 from apps.usage.ledger_views import filter_form, frame
-from apps.usage.words import export_title
+from apps.usage.words import expected_rows, export_title
 from apps.vault.selectors import people
 from web.api import json_response
 
 MOST_LISTED = 50
-# Files of more rows are made in the background.
-MOST_STREAMED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,15 @@ class Line:
     @property
     def is_under_way(self) -> bool:
         return self.export.status in making.UNDER_WAY
+
+    @property
+    def expected(self) -> str:
+        return expected_rows(self.export.expected_rows)
+
+    @property
+    def full(self) -> int | None:
+        """Of how many rows `rows` are; None where it is only known that they are many."""
+        return None if self.export.expected_rows == MOST_STREAMED + 1 else self.export.expected_rows
 
     @property
     def is_focus(self) -> bool:
@@ -102,7 +110,7 @@ def _export(request: MemberRequest, wanted: Wanted, *, in_background: bool) -> A
     rows = SOURCES[wanted.content].count(wanted)
     if in_background or rows > MOST_STREAMED:
         services.request_export(wanted=wanted, expected_rows=rows, actor=request.user)
-        why = "" if in_background else f" It has about {rows:,} rows, which takes a moment."
+        why = "" if in_background else f" It has {expected_rows(rows)}, which takes a moment."
         messages.success(request, f"The export is being made.{why} It appears below.")
         return redirect("exports", request.organization.id)
     services.note_download(wanted=wanted, actor=request.user)

@@ -35,8 +35,8 @@ from apps.analytics.exports.wanted import Content, Format, Wanted
 from apps.analytics.models import Export, Rollup
 from apps.analytics.selectors import Dimension, Granularity, UnansweredError, stream_sums, summed
 from apps.audit.models import Entry
-from apps.ledger.models import METER_COLUMNS, Outbox
-from apps.ledger.selectors import EventFilter, totals
+from apps.ledger.models import METER_COLUMNS, Outbox, PriceStatus
+from apps.ledger.selectors import EventFilter, count_up_to, totals
 from apps.organizations import services as organizations
 from apps.organizations.models import Membership, Organization
 from apps.organizations.tasks import delete_due
@@ -325,15 +325,32 @@ def test_sums_are_those_of_the_endpoint(acme: Workspace, usage: uuid.UUID) -> No
     assert list(stream_sums(question)) == summed(question)
 
 
-def test_what_sums_do_not_know_is_refused_and_rows_are_counted_without(acme: Workspace, usage: uuid.UUID) -> None:
+def test_what_sums_do_not_know_is_refused_and_rows_are_counted_in_the_ledger(acme: Workspace, usage: uuid.UUID) -> None:
     for content in (Content.SUMS, Content.FOCUS):
         with pytest.raises(UnansweredError, match="session"):
             SOURCES[content].count(wanted(content, session="s"))
-    asked = wanted(Content.ROWS, session="s", start=MAY + timedelta(minutes=7), end=MAY + timedelta(hours=5, minutes=1))
-    assert (
-        SOURCES[Content.ROWS].count(asked) >= totals(EventFilter(start=asked.filter.start, end=asked.filter.end)).events
-    )
-    assert rows_of(asked) == []
+    facts.event(usage, session="s", user_label="u", occurred_at=MAY + timedelta(hours=1))
+    facts.event(usage, session="s", occurred_at=MAY + timedelta(days=40))
+    odd = {"start": MAY + timedelta(minutes=7), "end": MAY + timedelta(days=9, minutes=1)}
+    for choices in (
+        {"session": "s"},
+        {"session": "s", **odd},
+        {"user_label": "u"},
+        {"status": PriceStatus.UNPRICED},
+        {"status": PriceStatus.PRICED, "project_ids": (usage,)},
+        odd,
+    ):
+        asked = wanted(Content.ROWS, **choices)
+        assert SOURCES[Content.ROWS].count(asked) == totals(asked.filter).events == len(rows_of(asked)) > 0, choices
+    assert SOURCES[Content.ROWS].count(wanted(Content.ROWS, session="s")) == 2
+    assert SOURCES[Content.ROWS].count(wanted(Content.ROWS, session="nobody's")) == 0
+
+
+def test_rows_are_counted_up_to_a_bound(acme: Workspace, usage: uuid.UUID) -> None:
+    everything = totals(EventFilter()).events
+    for most, found in ((0, 1), (5, 6), (everything - 1, everything), (everything, everything), (10**6, everything)):
+        assert count_up_to(EventFilter(), most) == found
+    assert count_up_to(EventFilter(project_ids=()), 5) == 0
 
 
 @pytest.mark.parametrize("content", Content)
@@ -684,12 +701,40 @@ def test_small_ones_are_downloaded_at_once(acme: Workspace, usage: uuid.UUID, br
     ]
 
 
+def stream_at_most(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("analytics.exports.sources.rows", "usage.export_views", "usage.words"):
+        monkeypatch.setattr(f"apps.{module}.MOST_STREAMED", rows)
+
+
+def test_no_more_is_sent_at_once_than_is_said(
+    acme: Workspace, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was summed up, or sums can't say it: the ledger does."""
+    stream_at_most(3, monkeypatch)
+    with tenant_scope(acme.organization):
+        few, many = (
+            [facts.event(acme.project.id, session=name) for _ in range(count)]
+            for name, count in (("few", 3), ("many", 5))
+        )
+        assert ask(browser, acme, session="few").status_code == 200
+        assert ask(browser, acme).status_code == 302
+        Outbox.objects.create(events=[row.id for row in (*few, *many)])
+        rollups.recount(acme.organization.time_zone)
+        assert ask(browser, acme, session="few").status_code == 200
+        assert "It has about 8 rows, which" in text_of(browser.get(ask(browser, acme, provider="openai")["Location"]))
+        page = browser.get(ask(browser, acme, session="many")["Location"])
+    assert "It has more than 3 rows, which takes a moment." in text_of(page)
+    [line, *_] = page.context["lines"]
+    assert (line.expected, line.full) == ("more than 3 rows", None)
+    assert '<progress class="progress-bar" aria-labelledby="export-' in page.content.decode()
+
+
 @pytest.mark.parametrize("is_large", [True, False])
 def test_large_ones_and_those_that_are_asked_for_are_made_in_the_background(
     acme: Workspace, usage: uuid.UUID, browser: Browser, monkeypatch: pytest.MonkeyPatch, is_large: bool
 ) -> None:
     if is_large:
-        monkeypatch.setattr("apps.usage.export_views.MOST_STREAMED", 3)
+        stream_at_most(3, monkeypatch)
     answer = ask(browser, acme, content="focus", **({} if is_large else {"background": "1"}))
     assert answer.status_code == 302
     export = Export.objects.get()

@@ -32,6 +32,7 @@ function show(item: HTMLElement, rows: number): void {
   const bar = item.querySelector("progress");
   const note = item.querySelector<HTMLElement>("[data-note]");
   if (!bar || !note) return;
-  bar.value = Math.min(rows, bar.max);
-  note.textContent = `${rows.toLocaleString("en")} of about ${bar.max.toLocaleString("en")} rows`;
+  // Without a maximum it is only known that there are many.
+  if (bar.hasAttribute("max")) bar.value = Math.min(rows, bar.max);
+  note.textContent = `${rows.toLocaleString("en")} of ${note.dataset["note"]}`;
 }
