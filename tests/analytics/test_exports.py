@@ -621,6 +621,22 @@ def test_tidying_asks_again_and_deletes_what_has_expired(
     assert content_of(kept)
 
 
+def test_what_was_asked_for_is_forgotten(acme: Workspace, usage: uuid.UUID) -> None:
+    """It may name sessions and users."""
+    request_export(wanted(Content.ROWS, session="waits"), expected_rows=1, author_id=uuid.uuid4())
+    for status in (Status.DONE, Status.EXPIRED, Status.FAILED):
+        for age, name in ((29, "young"), (31, "old")):
+            export = made(wanted(Content.ROWS, session=f"{name} {status}"))
+            Export.objects.filter(pk=export.pk).update(
+                status=status,
+                finished_at=timezone.now() - timedelta(days=age),
+                expires_at=timezone.now() + timedelta(days=1),
+            )
+    making.tidy()
+    left = {each.wanted["filter"]["session"] for each in Export.objects.all()}
+    assert left == {"waits", "young done", "old done", "young expired", "young failed"}
+
+
 def test_files_on_disk_are_nobody_elses_and_go_away(
     acme: Workspace, usage: uuid.UUID, settings: Settings, tmp_path: Path
 ) -> None:

@@ -47,6 +47,8 @@ MOST_AT_ONCE = 3
 # Workers that may die of one, or of something else while they are at it.
 MOST_ATTEMPTS = 3
 KEPT = timedelta(days=7)
+# What was asked for may name sessions and users. Without a file it is kept so long after the file was made, or failed.
+REMEMBERED = timedelta(days=30)
 # Between two notes of how far it is.
 NOTE_SECONDS = 0.5
 # Bytes of a file that are read at once.
@@ -227,9 +229,13 @@ def content(file: IO[bytes], *, packed: bool) -> Iterator[bytes]:
 
 
 def tidy() -> None:
-    """Asks again for exports whose task was lost, which is harmless where it was not, and deletes what has expired."""
+    """Asks again for exports whose task was lost, which is harmless where it was not. Deletes files that have
+    expired, and later what was asked for."""
     for export in Export.objects.filter(status__in=UNDER_WAY).order_by("id"):
         _ask(export)
     for export in Export.objects.filter(status=Status.DONE, expires_at__lte=timezone.now()).order_by("id"):
         delete_tenant_files(str(export.pk))
         Export.objects.filter(pk=export.pk).update(status=Status.EXPIRED)
+    Export.objects.filter(
+        status__in=(Status.EXPIRED, Status.FAILED), finished_at__lte=timezone.now() - REMEMBERED
+    ).delete()
