@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse, QueryDict, StreamingHttpResponse
@@ -139,22 +140,25 @@ def _context(request: MemberRequest, calls: FilterForm, form: ExportForm) -> dic
         known=suggestions(),
         zone=request.organization.time_zone,
         has_any=bool(projects_with_events()),
-        lines=_lines(request, found),
+        lines=_lines(found),
         people=people({each.author_id for each in found}),
         most_streamed=MOST_STREAMED,
     )
 
 
-def _lines(request: MemberRequest, found: list[Export]) -> list[Line]:
-    names, rows, zone = project_names(projects()), making.progress(found), zone_of(request)
+def _lines(found: list[Export]) -> list[Line]:
+    names, rows = project_names(projects()), making.progress(found)
     lines = []
     for export in found:
         wanted = Wanted.from_json(export.wanted)
+        # The file's days, whatever the organization's are by now.
+        zone = ZoneInfo(wanted.zone)
         fields = {
             "content": wanted.content.value,
             "format": wanted.format.value,
             "granularity": wanted.granularity.value if wanted.granularity else "",
-            "by": [each.value for each in wanted.by],
+            # None is a choice, too: without any the form has its own.
+            "by": [each.value for each in wanted.by] or [""],
             **fields_of(wanted.filter, zone),
         }
         lines.append(

@@ -4,6 +4,7 @@ import copy
 import csv
 import gzip
 import json
+import re
 import threading
 import tracemalloc
 import uuid
@@ -17,6 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.cache import cache
@@ -861,6 +863,25 @@ def test_the_page_carries_over_what_was_looked_at(acme: Workspace, usage: uuid.U
     assert form.is_valid()
     assert form.wanted() == EventFilter(project_ids=(usage,), start=MAY, end=MAY + timedelta(hours=1))
     assert again.context["export"]["by"].value() == [each.value for each in BY]
+
+
+@pytest.mark.parametrize("content", [Content.ROWS, Content.SUMS])
+def test_another_one_like_it_has_the_same_days_and_no_dimension_more(
+    acme: Workspace, usage: uuid.UUID, browser: Browser, content: Content
+) -> None:
+    """Also where days are somebody else's by now."""
+    zone = ZoneInfo("Asia/Kolkata")
+    start, end = datetime(2026, 5, 2, tzinfo=zone), datetime(2026, 5, 4, tzinfo=zone)
+    shape = {"by": ()} if content is Content.SUMS else {}
+    made(wanted(content, zone=zone.key, start=start, end=end, **shape))
+    Organization.objects.filter(pk=acme.organization.pk).update(time_zone="America/New_York")
+    page = browser.get(acme.url("usage/exports/"))
+    assert "From 2 May 2026 To 3 May 2026" in text_of(page)
+    [line] = page.context["lines"]
+    again = browser.get(acme.url(f"usage/exports/?{line.again}"))
+    form = again.context["form"]
+    assert (form["from"].value(), form["to"].value()) == ("2026-05-02", "2026-05-03")
+    assert not re.search(r'name="by"[^>]* checked', again.content.decode())
 
 
 def test_the_empty_page_teaches(globex: Workspace, charlie: Member) -> None:
