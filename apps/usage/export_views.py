@@ -18,7 +18,7 @@ from apps.analytics.exports.formats import WRITERS
 from apps.analytics.exports.making import ExportError
 from apps.analytics.exports.sources import SOURCES
 from apps.analytics.exports.sources.base import MOST_STREAMED
-from apps.analytics.exports.wanted import Content, Wanted
+from apps.analytics.exports.wanted import Content, UnreadableError, Wanted
 from apps.analytics.filters import zone_of
 from apps.analytics.models import Export
 from apps.analytics.names import project_names, projects, suggestions
@@ -40,7 +40,7 @@ MOST_LISTED = 50
 @dataclass(frozen=True, slots=True)
 class Line:
     """An export as the page lists it. `rows` are those of one that is under way, as far as is known; `again` is the
-    address, without its path, of a form for another one like it."""
+    address, without its path, of a form for another one like it. What another release asked for has no details."""
 
     export: Export
     title: str
@@ -63,7 +63,7 @@ class Line:
 
     @property
     def is_focus(self) -> bool:
-        return bool(self.export.wanted["content"] == Content.FOCUS)
+        return bool(self.export.wanted.get("content") == Content.FOCUS)
 
     @property
     def costs(self) -> dict[str, Decimal]:
@@ -148,29 +148,25 @@ def _context(request: MemberRequest, calls: FilterForm, form: ExportForm) -> dic
 
 def _lines(found: list[Export]) -> list[Line]:
     names, rows = project_names(projects()), making.progress(found)
-    lines = []
-    for export in found:
+    return [_line(export, names, rows.get(export.pk, 0)) for export in found]
+
+
+def _line(export: Export, names: dict[uuid.UUID, str], rows: int) -> Line:
+    try:
         wanted = Wanted.from_json(export.wanted)
-        # The file's days, whatever the organization's are by now.
-        zone = ZoneInfo(wanted.zone)
-        fields = {
-            "content": wanted.content.value,
-            "format": wanted.format.value,
-            "granularity": wanted.granularity.value if wanted.granularity else "",
-            # None is a choice, too: without any the form has its own.
-            "by": [each.value for each in wanted.by] or [""],
-            **fields_of(wanted.filter, zone),
-        }
-        lines.append(
-            Line(
-                export,
-                export_title(wanted),
-                in_words(wanted.filter, names, zone),
-                urlencode(fields, doseq=True),
-                rows.get(export.pk, 0),
-            )
-        )
-    return lines
+    except UnreadableError:
+        return Line(export, "Export", [], "", rows)
+    # The file's days, whatever the organization's are by now.
+    zone = ZoneInfo(wanted.zone)
+    fields = {
+        "content": wanted.content.value,
+        "format": wanted.format.value,
+        "granularity": wanted.granularity.value if wanted.granularity else "",
+        # None is a choice, too: without any the form has its own.
+        "by": [each.value for each in wanted.by] or [""],
+        **fields_of(wanted.filter, zone),
+    }
+    return Line(export, export_title(wanted), in_words(wanted.filter, names, zone), urlencode(fields, doseq=True), rows)
 
 
 @require_GET

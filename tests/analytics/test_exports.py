@@ -865,6 +865,30 @@ def test_the_page_carries_over_what_was_looked_at(acme: Workspace, usage: uuid.U
     assert again.context["export"]["by"].value() == [each.value for each in BY]
 
 
+@pytest.mark.parametrize("change", [{"content": "graphs"}, {"zone": "Mars/Olympus"}, {"filter": {"planet": "Mars"}}])
+def test_what_another_release_asked_for_fails_by_itself_alone(
+    acme: Workspace, usage: uuid.UUID, browser: Browser, change: dict[str, Any]
+) -> None:
+    export, _ = request_export(wanted(Content.ROWS), expected_rows=1, author_id=acme.owner.user.id)
+    Export.objects.filter(pk=export.pk).update(wanted={**export.wanted, **change})
+    assert ask(browser, acme, background="1").status_code == 302
+    page = browser.get(acme.url("usage/exports/"))
+    assert [line.title for line in page.context["lines"]] == ["Calls as CSV", "Export"]
+    make(export.pk)
+    export.refresh_from_db()
+    assert (export.status, export.attempts) == (Status.FAILED, 1)
+    assert export.problem == "This export was asked for in another release, which had other choices."
+    page = browser.get(acme.url("usage/exports/"))
+    assert export.problem in text_of(page)
+    assert page.context["lines"][1].again == ""
+    assert text_of(page).count("Projects all") == 1
+    Export.objects.filter(pk=export.pk).update(status=Status.DONE, expires_at=timezone.now() + timedelta(days=1))
+    with storage().open(tenant_path("f.gz"), "wb") as file:
+        file.write(gzip.compress(b"a"))
+    Export.objects.filter(pk=export.pk).update(file=tenant_path("f.gz"))
+    assert browser.get(acme.url(f"usage/exports/{export.pk}/file")).status_code == 409
+
+
 @pytest.mark.parametrize("content", [Content.ROWS, Content.SUMS])
 def test_another_one_like_it_has_the_same_days_and_no_dimension_more(
     acme: Workspace, usage: uuid.UUID, browser: Browser, content: Content

@@ -27,7 +27,7 @@ from redis.exceptions import RedisError
 
 from apps.analytics.exports.formats import pieces
 from apps.analytics.exports.sources import SOURCES
-from apps.analytics.exports.wanted import Wanted
+from apps.analytics.exports.wanted import UnreadableError, Wanted
 from apps.analytics.models import Export
 from apps.analytics.selectors import UnansweredError
 from apps.ledger.columns import Value
@@ -94,13 +94,13 @@ def request_export(wanted: Wanted, *, expected_rows: int, author_id: uuid.UUID) 
         cursor.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"exports:{require_scope().schema_name}"]
         )
-    others = list(Export.objects.filter(status__in=UNDER_WAY).order_by("id"))
-    for each in others:
-        if each.author_id == author_id and Wanted.from_json(each.wanted) == wanted:
-            return each, False
-    if len(others) >= MOST_AT_ONCE:
+    under_way, asked = Export.objects.filter(status__in=UNDER_WAY), wanted.to_json()
+    same = under_way.filter(author_id=author_id, wanted=asked).order_by("id").first()
+    if same is not None:
+        return same, False
+    if under_way.count() >= MOST_AT_ONCE:
         raise ExportError(f"{MOST_AT_ONCE} exports are being made. Wait until one of them is done.")
-    made = Export.objects.create(wanted=wanted.to_json(), expected_rows=expected_rows, author_id=author_id)
+    made = Export.objects.create(wanted=asked, expected_rows=expected_rows, author_id=author_id)
     _ask(made)
     return made, True
 
@@ -118,9 +118,9 @@ def make(export_id: uuid.UUID) -> None:
         return
     try:
         alone_at(_work(export_id), partial(_make, export_id))
-    except (OSError, UnansweredError) as error:
+    except (OSError, UnansweredError, UnreadableError) as error:
         logger.exception("an export can't be made")
-        _fail(export_id, str(error) if isinstance(error, UnansweredError) else "The file could not be stored.")
+        _fail(export_id, "The file could not be stored." if isinstance(error, OSError) else str(error))
 
 
 def _work(export_id: uuid.UUID) -> str:
@@ -143,11 +143,11 @@ def _begin(export_id: uuid.UUID) -> bool:
     return True
 
 
-def _make(export_id: uuid.UUID) -> bool:
-    """In one state of the ledger, in which the export is marked as done, too. Whether it was to be made."""
+def _make(export_id: uuid.UUID) -> None:
+    """In one state of the ledger, in which the export is marked as done, too."""
     export = Export.objects.filter(pk=export_id, status=Status.RUNNING).first()
     if export is None:
-        return False
+        return
     delete_tenant_files(str(export_id))
     wanted = Wanted.from_json(export.wanted)
     source = SOURCES[wanted.content]
@@ -165,7 +165,6 @@ def _make(export_id: uuid.UUID) -> bool:
     export.expires_at, export.snapshot_at = export.finished_at + KEPT, table.snapshot_at
     export.sha256, export.totals = digest.hexdigest(), totals_as_json(source.totals(wanted))
     export.save()
-    return True
 
 
 def _counted(export: Export, rows: Iterator[Sequence[Value]]) -> Iterator[Sequence[Value]]:
