@@ -174,7 +174,7 @@ def _line(export: Export, names: dict[uuid.UUID, str], rows: int) -> Line:
 def state(request: MemberRequest) -> HttpResponse:
     """GET usage/exports/state — {"<id>": {"status", "rows"}} of those listed: what the page asks while a worker is at
     one."""
-    found = list(Export.objects.order_by("-id")[:MOST_LISTED])
+    found = list(Export.objects.only("id", "status").order_by("-id")[:MOST_LISTED])
     rows = making.progress(found)
     return json_response({str(each.pk): {"status": each.status, "rows": rows.get(each.pk, 0)} for each in found})
 
@@ -186,8 +186,7 @@ def file(request: MemberRequest, export_id: uuid.UUID) -> Any:
     export = Export.objects.filter(pk=export_id).first()
     if export is None:
         raise Http404
-    opened = making.opened(export)
-    wanted = Wanted.from_json(export.wanted)
+    wanted, opened = Wanted.from_json(export.wanted), making.opened(export)
     services.note_download(wanted=wanted, actor=request.user, export=export)
     # As it is stored where the browser unpacks it: what it saves has the size and the hash that the page says.
     if "gzip" in request.headers.get("Accept-Encoding", ""):

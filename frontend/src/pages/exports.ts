@@ -1,6 +1,6 @@
 /** Exports: the filter, how far those are that a worker is at, and a new page when one is done. */
 
-import { getJson } from "../http";
+import { ApiError, getJson } from "../http";
 import { connectFilters } from "../ui/filter";
 
 const EVERY_MS = 1500;
@@ -17,10 +17,13 @@ function watch(list: HTMLElement): void {
       const state = await getJson<State>(list.dataset["exports"] ?? "");
       for (const item of list.querySelectorAll<HTMLElement>("[data-export]")) {
         const found = state[item.dataset["export"] ?? ""];
-        if (found && found.status !== item.dataset["status"]) return location.reload();
+        // One that newer ones have pushed out of the list is not said any more.
+        if (found?.status !== item.dataset["status"]) return location.reload();
         if (found?.rows) show(item, found.rows);
       }
-    } catch {
+    } catch (error) {
+      // Signed out, or no member any more: the page itself says so.
+      if (error instanceof ApiError && error.status > 0 && error.status < 500) return location.reload();
       // The network or a restart; the next look will tell.
     }
     window.setTimeout(() => void look(), EVERY_MS);
