@@ -896,7 +896,7 @@ def test_another_one_like_it_has_the_same_days_and_no_dimension_more(
     """Also where days are somebody else's by now."""
     zone = ZoneInfo("Asia/Kolkata")
     start, end = datetime(2026, 5, 2, tzinfo=zone), datetime(2026, 5, 4, tzinfo=zone)
-    shape = {"by": ()} if content is Content.SUMS else {}
+    shape: dict[str, Any] = {"by": ()} if content is Content.SUMS else {}
     made(wanted(content, zone=zone.key, start=start, end=end, **shape))
     Organization.objects.filter(pk=acme.organization.pk).update(time_zone="America/New_York")
     page = browser.get(acme.url("usage/exports/"))

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from django.core.cache import cache
 from django.core.files import File
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -32,9 +32,9 @@ from apps.analytics.models import Export
 from apps.analytics.selectors import UnansweredError
 from apps.ledger.columns import Value
 from apps.ledger.read_api import totals_as_json
-from apps.ledger.snapshot import alone_at, is_alone_at, kept_in_scope, snapshot
+from apps.ledger.snapshot import alone_at, is_alone_at, kept_in_scope, snapshot, wait_to_be_alone_at
 from tenancy.files import delete_tenant_files, storage, tenant_path
-from tenancy.scope import require_scope, require_tenant_id
+from tenancy.scope import require_tenant_id
 from tenancy.tasks import ask_for
 from web.errors import DomainError
 
@@ -90,10 +90,7 @@ def request_export(wanted: Wanted, *, expected_rows: int, author_id: uuid.UUID) 
 
     Raises ExportError where enough are under way.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"exports:{require_scope().schema_name}"]
-        )
+    wait_to_be_alone_at("exports")
     under_way, asked = Export.objects.filter(status__in=UNDER_WAY), wanted.to_json()
     same = under_way.filter(author_id=author_id, wanted=asked).order_by("id").first()
     if same is not None:

@@ -29,6 +29,7 @@ class Source:
     will be no table of."""
 
     label: str
+    description: str
     table: Callable[[Wanted], Table]
     totals: Callable[[Wanted], Totals]
     count: Callable[[Wanted], int]

@@ -34,4 +34,10 @@ def _count(wanted: Wanted) -> int:
     return whole(Question(wanted.filter, ZoneInfo(wanted.zone))).events
 
 
-ROWS = Source("Calls", _table, _totals, _count)
+ROWS = Source(
+    "Calls",
+    "A row for each call: all that is stored of it, what it cost, and by which price.",
+    _table,
+    _totals,
+    _count,
+)
