@@ -22,8 +22,8 @@ function watch(list: HTMLElement): void {
         if (found?.rows) show(item, found.rows);
       }
     } catch (error) {
-      // Signed out, or no member any more: the page itself says so.
-      if (error instanceof ApiError && error.status > 0 && error.status < 500) return location.reload();
+      // Signed out (a page came, 200), or no member any more: the page itself says so.
+      if (error instanceof ApiError && [200, 403, 404].includes(error.status)) return location.reload();
       // The network or a restart; the next look will tell.
     }
     window.setTimeout(() => void look(), EVERY_MS);
