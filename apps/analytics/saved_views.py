@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404
 from django.urls import reverse
 
 from apps.analytics.filters import CallsForm
 from apps.analytics.models import SavedView
+from apps.ledger.snapshot import wait_to_be_alone_at
 from apps.organizations.access import MemberRequest, NotAllowedError
 from apps.organizations.models import Membership
 from apps.organizations.roles import ABILITIES, Ability
-from tenancy.scope import require_scope
 from web.errors import DomainError
 
 MOST_OWN, MOST_SHARED = 50, 100
@@ -167,11 +167,8 @@ def _store(view: SavedView, *, is_more: bool) -> None:
             if view.is_shared
             else (SavedView.objects.filter(is_shared=False, owner_id=view.owner_id), MOST_OWN, "personal")
         )
-        with connection.cursor() as cursor:
-            # One at a time, or two could be the last.
-            cursor.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"views:{require_scope().schema_name}"]
-            )
+        # One at a time, or two could be the last.
+        wait_to_be_alone_at("views")
         if others.count() >= most:
             raise TooManyViewsError(f"There are {most} {kind} views, which is the most. Delete one that nobody needs.")
     try:

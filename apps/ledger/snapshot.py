@@ -13,6 +13,8 @@ from psycopg.errors import SerializationFailure
 from tenancy.scope import require_scope
 
 Item = TypeVar("Item")
+# An advisory lock's number, by name.
+_LOCK = "hashtextextended(%s, 0)"
 
 
 @contextmanager
@@ -57,10 +59,19 @@ def is_alone_at(work: str) -> bool:
     """Whether nobody else is at it, who then isn't until the transaction ends. Without waiting: the snapshot would be
     from before the wait."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [f"{work}:{require_scope().schema_name}"]
-        )
+        cursor.execute(f"SELECT pg_try_advisory_xact_lock({_LOCK})", [_named(work)])
         return bool(cursor.fetchone()[0])
+
+
+def wait_to_be_alone_at(work: str) -> None:
+    """As `is_alone_at`, but waits for who is at it. For counting what there may be only so much of, outside a snapshot:
+    the next query has to see what they did."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_xact_lock({_LOCK})", [_named(work)])
+
+
+def _named(work: str) -> str:
+    return f"{work}:{require_scope().schema_name}"
 
 
 def kept_in_scope(items: Generator[Item, None, None]) -> Generator[Item, None, None]:

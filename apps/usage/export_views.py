@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse, QueryDict, StreamingHttpResponse
@@ -16,7 +17,8 @@ from apps.analytics.exports import making
 from apps.analytics.exports.formats import WRITERS
 from apps.analytics.exports.making import ExportError
 from apps.analytics.exports.sources import SOURCES
-from apps.analytics.exports.wanted import Content, Wanted
+from apps.analytics.exports.sources.base import MOST_STREAMED
+from apps.analytics.exports.wanted import Content, UnreadableError, Wanted
 from apps.analytics.filters import zone_of
 from apps.analytics.models import Export
 from apps.analytics.names import project_names, projects, suggestions
@@ -28,19 +30,17 @@ from apps.usage import services
 from apps.usage.filters import FilterForm, fields_of, in_words
 from apps.usage.forms import ExportForm
 from apps.usage.ledger_views import filter_form, frame
-from apps.usage.words import export_title
+from apps.usage.words import expected_rows, export_title
 from apps.vault.selectors import people
 from web.api import json_response
 
 MOST_LISTED = 50
-# Files of more rows are made in the background.
-MOST_STREAMED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """An export as the page lists it. `rows` are those of one that is under way, as far as is known; `again` is the
-    address, without its path, of a form for another one like it."""
+    address, without its path, of a form for another one like it. What another release asked for has no details."""
 
     export: Export
     title: str
@@ -53,8 +53,17 @@ class Line:
         return self.export.status in making.UNDER_WAY
 
     @property
+    def expected(self) -> str:
+        return expected_rows(self.export.expected_rows)
+
+    @property
+    def full(self) -> int | None:
+        """Of how many rows `rows` are; None where it is only known that they are many."""
+        return None if self.export.expected_rows == MOST_STREAMED + 1 else self.export.expected_rows
+
+    @property
     def is_focus(self) -> bool:
-        return bool(self.export.wanted["content"] == Content.FOCUS)
+        return bool(self.export.wanted.get("content") == Content.FOCUS)
 
     @property
     def costs(self) -> dict[str, Decimal]:
@@ -102,7 +111,7 @@ def _export(request: MemberRequest, wanted: Wanted, *, in_background: bool) -> A
     rows = SOURCES[wanted.content].count(wanted)
     if in_background or rows > MOST_STREAMED:
         services.request_export(wanted=wanted, expected_rows=rows, actor=request.user)
-        why = "" if in_background else f" It has about {rows:,} rows, which takes a moment."
+        why = "" if in_background else f" It has {expected_rows(rows)}, which takes a moment."
         messages.success(request, f"The export is being made.{why} It appears below.")
         return redirect("exports", request.organization.id)
     services.note_download(wanted=wanted, actor=request.user)
@@ -131,34 +140,33 @@ def _context(request: MemberRequest, calls: FilterForm, form: ExportForm) -> dic
         known=suggestions(),
         zone=request.organization.time_zone,
         has_any=bool(projects_with_events()),
-        lines=_lines(request, found),
+        lines=_lines(found),
         people=people({each.author_id for each in found}),
         most_streamed=MOST_STREAMED,
     )
 
 
-def _lines(request: MemberRequest, found: list[Export]) -> list[Line]:
-    names, rows, zone = project_names(projects()), making.progress(found), zone_of(request)
-    lines = []
-    for export in found:
+def _lines(found: list[Export]) -> list[Line]:
+    names, rows = project_names(projects()), making.progress(found)
+    return [_line(export, names, rows.get(export.pk, 0)) for export in found]
+
+
+def _line(export: Export, names: dict[uuid.UUID, str], rows: int) -> Line:
+    try:
         wanted = Wanted.from_json(export.wanted)
-        fields = {
-            "content": wanted.content.value,
-            "format": wanted.format.value,
-            "granularity": wanted.granularity.value if wanted.granularity else "",
-            "by": [each.value for each in wanted.by],
-            **fields_of(wanted.filter, zone),
-        }
-        lines.append(
-            Line(
-                export,
-                export_title(wanted),
-                in_words(wanted.filter, names, zone),
-                urlencode(fields, doseq=True),
-                rows.get(export.pk, 0),
-            )
-        )
-    return lines
+    except UnreadableError:
+        return Line(export, "Export", [], "", rows)
+    # The file's days, whatever the organization's are by now.
+    zone = ZoneInfo(wanted.zone)
+    fields = {
+        "content": wanted.content.value,
+        "format": wanted.format.value,
+        "granularity": wanted.granularity.value if wanted.granularity else "",
+        # None is a choice, too: without any the form has its own.
+        "by": [each.value for each in wanted.by] or [""],
+        **fields_of(wanted.filter, zone),
+    }
+    return Line(export, export_title(wanted), in_words(wanted.filter, names, zone), urlencode(fields, doseq=True), rows)
 
 
 @require_GET
@@ -166,7 +174,7 @@ def _lines(request: MemberRequest, found: list[Export]) -> list[Line]:
 def state(request: MemberRequest) -> HttpResponse:
     """GET usage/exports/state — {"<id>": {"status", "rows"}} of those listed: what the page asks while a worker is at
     one."""
-    found = list(Export.objects.order_by("-id")[:MOST_LISTED])
+    found = list(Export.objects.only("id", "status").order_by("-id")[:MOST_LISTED])
     rows = making.progress(found)
     return json_response({str(each.pk): {"status": each.status, "rows": rows.get(each.pk, 0)} for each in found})
 
@@ -178,8 +186,7 @@ def file(request: MemberRequest, export_id: uuid.UUID) -> Any:
     export = Export.objects.filter(pk=export_id).first()
     if export is None:
         raise Http404
-    opened = making.opened(export)
-    wanted = Wanted.from_json(export.wanted)
+    wanted, opened = Wanted.from_json(export.wanted), making.opened(export)
     services.note_download(wanted=wanted, actor=request.user, export=export)
     # As it is stored where the browser unpacks it: what it saves has the size and the hash that the page says.
     if "gzip" in request.headers.get("Accept-Encoding", ""):

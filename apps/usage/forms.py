@@ -11,6 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 
 from apps.analytics.exports.formats import WRITERS
 from apps.analytics.exports.sources import SOURCES
+from apps.analytics.exports.sources.base import Source
 from apps.analytics.exports.wanted import Content, Format, Wanted
 from apps.analytics.filters import FIRST_DAY, LAST_DAY
 from apps.analytics.selectors import Dimension, Granularity
@@ -206,6 +207,10 @@ class ExportForm(forms.Form):
         choices=[(each.value, each.value.replace("_", " ").capitalize()) for each in Dimension],
         widget=forms.CheckboxSelectMultiple,
     )
+
+    @property
+    def contents(self) -> Iterator[tuple[forms.boundfield.BoundWidget, Source]]:
+        return zip(self["content"], SOURCES.values(), strict=True)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

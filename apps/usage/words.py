@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from apps.analytics.exports.formats import WRITERS
 from apps.analytics.exports.sources import SOURCES
+from apps.analytics.exports.sources.base import MOST_STREAMED
 from apps.analytics.exports.wanted import Wanted
 from apps.ledger.models import METER_COLUMNS, Adjustment, UsageEvent
 from apps.pricing.meters import Meter
@@ -186,6 +187,13 @@ def export_title(wanted: Wanted) -> str:
     by = ", ".join((*([wanted.granularity] if wanted.granularity else []), *wanted.by)).replace("_", " ")
     named = f"{SOURCES[wanted.content].label} by {by}" if by else SOURCES[wanted.content].label
     return f"{named} as {WRITERS[wanted.format].label}"
+
+
+def expected_rows(count: int) -> str:
+    """What exports.sources.base.Source.count says."""
+    if count == MOST_STREAMED + 1:
+        return f"more than {MOST_STREAMED:,} rows"
+    return f"about {count:,} row{'s' * (count != 1)}"
 
 
 def missing_in_words(reports: int, silent: int) -> str:

@@ -160,6 +160,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_ALWAYS_EAGER = False
 CELERY_TIMEZONE = "UTC"
+# What takes minutes has a program of its own (exporter in the Procfile): two of it would stop all that takes moments.
+CELERY_TASK_ROUTES = {"analytics.make_export": {"queue": "exports"}}
 CELERY_BEAT_SCHEDULE = {
     "fill-schema-pool": {"task": "tenancy.fill_pool", "schedule": 60.0},
     "delete-due-organizations": {"task": "organizations.delete_due", "schedule": 300.0},

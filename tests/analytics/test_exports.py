@@ -4,6 +4,7 @@ import copy
 import csv
 import gzip
 import json
+import re
 import threading
 import tracemalloc
 import uuid
@@ -17,6 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.cache import cache
@@ -35,8 +37,8 @@ from apps.analytics.exports.wanted import Content, Format, Wanted
 from apps.analytics.models import DayRollup, Export
 from apps.analytics.selectors import Dimension, Granularity, UnansweredError, stream_sums, summed
 from apps.audit.models import Entry
-from apps.ledger.models import METER_COLUMNS, Outbox
-from apps.ledger.selectors import EventFilter, totals
+from apps.ledger.models import METER_COLUMNS, Outbox, PriceStatus
+from apps.ledger.selectors import EventFilter, count_up_to, totals
 from apps.organizations import services as organizations
 from apps.organizations.models import Membership, Organization
 from apps.organizations.tasks import delete_due
@@ -325,15 +327,32 @@ def test_sums_are_those_of_the_endpoint(acme: Workspace, usage: uuid.UUID) -> No
     assert list(stream_sums(question)) == summed(question)
 
 
-def test_what_sums_do_not_know_is_refused_and_rows_are_counted_without(acme: Workspace, usage: uuid.UUID) -> None:
+def test_what_sums_do_not_know_is_refused_and_rows_are_counted_in_the_ledger(acme: Workspace, usage: uuid.UUID) -> None:
     for content in (Content.SUMS, Content.FOCUS):
         with pytest.raises(UnansweredError, match="session"):
             SOURCES[content].count(wanted(content, session="s"))
-    asked = wanted(Content.ROWS, session="s", start=MAY + timedelta(minutes=7), end=MAY + timedelta(hours=5, minutes=1))
-    assert (
-        SOURCES[Content.ROWS].count(asked) >= totals(EventFilter(start=asked.filter.start, end=asked.filter.end)).events
-    )
-    assert rows_of(asked) == []
+    facts.event(usage, session="s", user_label="u", occurred_at=MAY + timedelta(hours=1))
+    facts.event(usage, session="s", occurred_at=MAY + timedelta(days=40))
+    odd = {"start": MAY + timedelta(minutes=7), "end": MAY + timedelta(days=9, minutes=1)}
+    for choices in (
+        {"session": "s"},
+        {"session": "s", **odd},
+        {"user_label": "u"},
+        {"status": PriceStatus.UNPRICED},
+        {"status": PriceStatus.PRICED, "project_ids": (usage,)},
+        odd,
+    ):
+        asked = wanted(Content.ROWS, **choices)
+        assert SOURCES[Content.ROWS].count(asked) == totals(asked.filter).events == len(rows_of(asked)) > 0, choices
+    assert SOURCES[Content.ROWS].count(wanted(Content.ROWS, session="s")) == 2
+    assert SOURCES[Content.ROWS].count(wanted(Content.ROWS, session="nobody's")) == 0
+
+
+def test_rows_are_counted_up_to_a_bound(acme: Workspace, usage: uuid.UUID) -> None:
+    everything = totals(EventFilter()).events
+    for most, found in ((0, 1), (5, 6), (everything - 1, everything), (everything, everything), (10**6, everything)):
+        assert count_up_to(EventFilter(), most) == found
+    assert count_up_to(EventFilter(project_ids=()), 5) == 0
 
 
 @pytest.mark.parametrize("content", Content)
@@ -604,6 +623,22 @@ def test_tidying_asks_again_and_deletes_what_has_expired(
     assert content_of(kept)
 
 
+def test_what_was_asked_for_is_forgotten(acme: Workspace, usage: uuid.UUID) -> None:
+    """It may name sessions and users."""
+    request_export(wanted(Content.ROWS, session="waits"), expected_rows=1, author_id=uuid.uuid4())
+    for status in (Status.DONE, Status.EXPIRED, Status.FAILED):
+        for age, name in ((29, "young"), (31, "old")):
+            export = made(wanted(Content.ROWS, session=f"{name} {status}"))
+            Export.objects.filter(pk=export.pk).update(
+                status=status,
+                finished_at=timezone.now() - timedelta(days=age),
+                expires_at=timezone.now() + timedelta(days=1),
+            )
+    making.tidy()
+    left = {each.wanted["filter"]["session"] for each in Export.objects.all()}
+    assert left == {"waits", "young done", "old done", "young expired", "young failed"}
+
+
 def test_files_on_disk_are_nobody_elses_and_go_away(
     acme: Workspace, usage: uuid.UUID, settings: Settings, tmp_path: Path
 ) -> None:
@@ -684,12 +719,40 @@ def test_small_ones_are_downloaded_at_once(acme: Workspace, usage: uuid.UUID, br
     ]
 
 
+def stream_at_most(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("analytics.exports.sources.rows", "usage.export_views", "usage.words"):
+        monkeypatch.setattr(f"apps.{module}.MOST_STREAMED", rows)
+
+
+def test_no_more_is_sent_at_once_than_is_said(
+    acme: Workspace, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was summed up, or sums can't say it: the ledger does."""
+    stream_at_most(3, monkeypatch)
+    with tenant_scope(acme.organization):
+        few, many = (
+            [facts.event(acme.project.id, session=name) for _ in range(count)]
+            for name, count in (("few", 3), ("many", 5))
+        )
+        assert ask(browser, acme, session="few").status_code == 200
+        assert ask(browser, acme).status_code == 302
+        Outbox.objects.create(events=[row.id for row in (*few, *many)])
+        rollups.recount(acme.organization.time_zone)
+        assert ask(browser, acme, session="few").status_code == 200
+        assert "It has about 8 rows, which" in text_of(browser.get(ask(browser, acme, provider="openai")["Location"]))
+        page = browser.get(ask(browser, acme, session="many")["Location"])
+    assert "It has more than 3 rows, which takes a moment." in text_of(page)
+    [line, *_] = page.context["lines"]
+    assert (line.expected, line.full) == ("more than 3 rows", None)
+    assert '<progress class="progress-bar" aria-labelledby="export-' in page.content.decode()
+
+
 @pytest.mark.parametrize("is_large", [True, False])
 def test_large_ones_and_those_that_are_asked_for_are_made_in_the_background(
     acme: Workspace, usage: uuid.UUID, browser: Browser, monkeypatch: pytest.MonkeyPatch, is_large: bool
 ) -> None:
     if is_large:
-        monkeypatch.setattr("apps.usage.export_views.MOST_STREAMED", 3)
+        stream_at_most(3, monkeypatch)
     answer = ask(browser, acme, content="focus", **({} if is_large else {"background": "1"}))
     assert answer.status_code == 302
     export = Export.objects.get()
@@ -800,6 +863,49 @@ def test_the_page_carries_over_what_was_looked_at(acme: Workspace, usage: uuid.U
     assert form.is_valid()
     assert form.wanted() == EventFilter(project_ids=(usage,), start=MAY, end=MAY + timedelta(hours=1))
     assert again.context["export"]["by"].value() == [each.value for each in BY]
+
+
+@pytest.mark.parametrize("change", [{"content": "graphs"}, {"zone": "Mars/Olympus"}, {"filter": {"planet": "Mars"}}])
+def test_what_another_release_asked_for_fails_by_itself_alone(
+    acme: Workspace, usage: uuid.UUID, browser: Browser, change: dict[str, Any]
+) -> None:
+    export, _ = request_export(wanted(Content.ROWS), expected_rows=1, author_id=acme.owner.user.id)
+    Export.objects.filter(pk=export.pk).update(wanted={**export.wanted, **change})
+    assert ask(browser, acme, background="1").status_code == 302
+    page = browser.get(acme.url("usage/exports/"))
+    assert [line.title for line in page.context["lines"]] == ["Calls as CSV", "Export"]
+    make(export.pk)
+    export.refresh_from_db()
+    assert (export.status, export.attempts) == (Status.FAILED, 1)
+    assert export.problem == "This export was asked for in another release, which had other choices."
+    page = browser.get(acme.url("usage/exports/"))
+    assert export.problem in text_of(page)
+    assert page.context["lines"][1].again == ""
+    assert text_of(page).count("Projects all") == 1
+    Export.objects.filter(pk=export.pk).update(status=Status.DONE, expires_at=timezone.now() + timedelta(days=1))
+    with storage().open(tenant_path("f.gz"), "wb") as file:
+        file.write(gzip.compress(b"a"))
+    Export.objects.filter(pk=export.pk).update(file=tenant_path("f.gz"))
+    assert browser.get(acme.url(f"usage/exports/{export.pk}/file")).status_code == 409
+
+
+@pytest.mark.parametrize("content", [Content.ROWS, Content.SUMS])
+def test_another_one_like_it_has_the_same_days_and_no_dimension_more(
+    acme: Workspace, usage: uuid.UUID, browser: Browser, content: Content
+) -> None:
+    """Also where days are somebody else's by now."""
+    zone = ZoneInfo("Asia/Kolkata")
+    start, end = datetime(2026, 5, 2, tzinfo=zone), datetime(2026, 5, 4, tzinfo=zone)
+    shape: dict[str, Any] = {"by": ()} if content is Content.SUMS else {}
+    made(wanted(content, zone=zone.key, start=start, end=end, **shape))
+    Organization.objects.filter(pk=acme.organization.pk).update(time_zone="America/New_York")
+    page = browser.get(acme.url("usage/exports/"))
+    assert "From 2 May 2026 To 3 May 2026" in text_of(page)
+    [line] = page.context["lines"]
+    again = browser.get(acme.url(f"usage/exports/?{line.again}"))
+    form = again.context["form"]
+    assert (form["from"].value(), form["to"].value()) == ("2026-05-02", "2026-05-03")
+    assert not re.search(r'name="by"[^>]* checked', again.content.decode())
 
 
 def test_the_empty_page_teaches(globex: Workspace, charlie: Member) -> None:

@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ import psutil
 import pytest
 from honcho.environ import parse_procfile
 
+from apps.analytics.tasks import make_export
+from config.celery import app as celery
 from devstack import up
 from devstack.install import ROOT
 from devstack.up import MARK, Supervisor
@@ -50,7 +53,14 @@ def environment(var: Path) -> dict[str, str]:
 
 def test_the_procfile_has_what_is_started() -> None:
     procfile = parse_procfile((ROOT / "Procfile").read_text())
-    assert set(procfile.processes) == {"web", "worker", "beat", "release"}
+    assert set(procfile.processes) == {"web", "worker", "exporter", "beat", "release"}
+
+
+def test_every_queue_has_one_program() -> None:
+    queues = re.findall(r"--queues (\S+)", (ROOT / "Procfile").read_text())
+    routed = [route["queue"] for route in celery.conf.task_routes.values()]
+    assert sorted(queues) == sorted({celery.conf.task_default_queue, *routed})
+    assert celery.amqp.router.route({}, make_export.name)["queue"].name == "exports"
 
 
 def test_a_port_in_use_is_an_error_before_anything_starts(

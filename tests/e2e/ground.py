@@ -1,4 +1,4 @@
-"""The whole product as in production, for a browser: web server, worker and beat by the Procfile's commands, servers of
+"""The whole product as in production, for a browser: web server, workers and beat by the Procfile's commands, servers of
 its own, hashed static files, an SMTP server, and a relay that keeps every byte the browser sends.
 
 Nothing below `folder` was there before, so all that is in it afterwards comes from what the tests did.
@@ -110,7 +110,7 @@ class Ground:
             # From here on PostgreSQL's log has every statement with its values: what was stored for a moment, too.
             self.stack.query("ALTER SYSTEM SET log_statement = 'all'")
             self.stack.query("SELECT pg_reload_conf()")
-            web, *others = (self.program(name) for name in ("web", "worker", "beat"))
+            web, *others = (self.program(name) for name in ("web", "worker", "exporter", "beat"))
             web.start()
             for program in others:
                 program.start()

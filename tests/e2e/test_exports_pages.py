@@ -96,6 +96,17 @@ def test_a_worker_makes_it_and_the_page_says_when(owner: Person, scenery: dict[s
     expect(page.get_by_text(re.compile("downloaded an export"))).to_be_visible()
 
 
+@pytest.mark.parametrize("answer", [{"json": {}}, {"body": "<p>Sign in</p>"}], ids=["no longer listed", "signed out"])
+def test_the_page_reloads_where_there_is_nothing_to_wait_for(
+    owner: Person, scenery: dict[str, Any], answer: dict[str, Any]
+) -> None:
+    page = owner.page
+    owner.visit(f"/o/{scenery['spending_id']}/usage/exports/")
+    with page.expect_navigation():
+        page.route("**/usage/exports/state", lambda route: route.fulfill(**answer))
+    page.unroute_all()
+
+
 def test_axe_finds_nothing_serious(people: People, scenery: dict[str, Any], axe: Callable[[Page], None]) -> None:
     faults = {}
     for person, name in exports(people, scenery):

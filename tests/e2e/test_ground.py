@@ -121,8 +121,8 @@ def test_mail_goes_out_as_in_production(ground: Ground) -> None:
         ground.mailbox.wait_for(f"{word}@example.com", word, seconds=0)
 
 
-def test_worker_and_beat_work(ground: Ground) -> None:
+def test_workers_and_beat_work(ground: Ground) -> None:
     """Beat queues a task every minute; the pool of spare schemas was filled by the release."""
     assert ground.query("SELECT count(*) FROM tenancy_spareschema") == [(3,)]
-    for name in ("worker", "beat"):
+    for name in ("worker", "exporter", "beat"):
         assert "DEBUG" in (ground.logs / f"{name}.log").read_text(), name

@@ -1,4 +1,4 @@
-"""One stack for all tests of this folder; each leaves it as it found it: servers and web running, no worker."""
+"""One stack for all tests of this folder; each leaves it as it found it: servers and web running, no workers."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -44,3 +44,11 @@ def worker(stack: Stack) -> Iterator[Program]:
     worker = stack.program("worker", SPARE_SCHEMAS="2")
     yield worker
     worker.kill()
+
+
+@pytest.fixture
+def exporter(stack: Stack) -> Iterator[Program]:
+    """The program that makes exports, not started."""
+    exporter = stack.program("exporter")
+    yield exporter
+    exporter.kill()

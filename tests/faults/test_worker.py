@@ -1,4 +1,5 @@
-"""SIGKILL to the Celery worker in the middle of building a spare schema, while usage events come in, and of an export."""
+"""SIGKILL to the Celery worker in the middle of building a spare schema, while usage events come in, and to the exporter
+in the middle of an export."""
 
 import csv
 import gzip
@@ -77,8 +78,8 @@ def test_the_worker_dies_half_way(
 CALLS = 40_000
 
 
-def test_the_worker_dies_while_it_exports(stack: Stack, tenant: Tenant, worker: Program) -> None:
-    """There is no file then, and the next worker makes all of it, once."""
+def test_the_exporter_dies_while_it_exports(stack: Stack, tenant: Tenant, worker: Program, exporter: Program) -> None:
+    """There is no file then, and the next one makes all of it, once."""
     organization_id, project_id, export_id = json.loads(stack.run("tests.faults.exports", CALLS))
     exports = f"{tenant.schema}.analytics_export"
 
@@ -87,11 +88,12 @@ def test_the_worker_dies_while_it_exports(stack: Stack, tenant: Tenant, worker: 
         return status, attempts
 
     try:
-        worker.start()
+        exporter.start()
         wait_until(lambda: bool(stack.query(EXPORTING)), "the export is being made")
-        worker.kill()
+        exporter.kill()
         assert state() == ("running", 1)
         assert list(stack.exports.rglob("*.gz")) == []
+        exporter.start()
         worker.start()
         wait_until(lambda: not stack.query(EXPORTING), "the dead one's transaction has ended")
         # As analytics.sweep does every hour.
@@ -106,6 +108,7 @@ def test_the_worker_dies_while_it_exports(stack: Stack, tenant: Tenant, worker: 
             assert len({row["id"] for row in csv.DictReader(file)}) == CALLS
     finally:
         worker.kill()
+        exporter.kill()
         stack.query(f"DELETE FROM {tenant.schema}.ledger_usageevent WHERE project_id = %s", [project_id])
         stack.query(f"DELETE FROM {tenant.schema}.analytics_dayrollup WHERE project_id = %s", [project_id])
         stack.query(f"DELETE FROM {exports}")

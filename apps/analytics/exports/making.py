@@ -21,20 +21,20 @@ from typing import IO, Any
 
 from django.core.cache import cache
 from django.core.files import File
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 
 from apps.analytics.exports.formats import pieces
 from apps.analytics.exports.sources import SOURCES
-from apps.analytics.exports.wanted import Wanted
+from apps.analytics.exports.wanted import UnreadableError, Wanted
 from apps.analytics.models import Export
 from apps.analytics.selectors import UnansweredError
 from apps.ledger.columns import Value
 from apps.ledger.read_api import totals_as_json
-from apps.ledger.snapshot import alone_at, is_alone_at, kept_in_scope, snapshot
+from apps.ledger.snapshot import alone_at, is_alone_at, kept_in_scope, snapshot, wait_to_be_alone_at
 from tenancy.files import delete_tenant_files, storage, tenant_path
-from tenancy.scope import require_scope, require_tenant_id
+from tenancy.scope import require_tenant_id
 from tenancy.tasks import ask_for
 from web.errors import DomainError
 
@@ -47,6 +47,8 @@ MOST_AT_ONCE = 3
 # Workers that may die of one, or of something else while they are at it.
 MOST_ATTEMPTS = 3
 KEPT = timedelta(days=7)
+# What was asked for may name sessions and users. Without a file it is kept so long after the file was made, or failed.
+REMEMBERED = timedelta(days=30)
 # Between two notes of how far it is.
 NOTE_SECONDS = 0.5
 # Bytes of a file that are read at once.
@@ -88,17 +90,14 @@ def request_export(wanted: Wanted, *, expected_rows: int, author_id: uuid.UUID) 
 
     Raises ExportError where enough are under way.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"exports:{require_scope().schema_name}"]
-        )
-    others = list(Export.objects.filter(status__in=UNDER_WAY).order_by("id"))
-    for each in others:
-        if each.author_id == author_id and Wanted.from_json(each.wanted) == wanted:
-            return each, False
-    if len(others) >= MOST_AT_ONCE:
+    wait_to_be_alone_at("exports")
+    under_way, asked = Export.objects.filter(status__in=UNDER_WAY), wanted.to_json()
+    same = under_way.filter(author_id=author_id, wanted=asked).order_by("id").first()
+    if same is not None:
+        return same, False
+    if under_way.count() >= MOST_AT_ONCE:
         raise ExportError(f"{MOST_AT_ONCE} exports are being made. Wait until one of them is done.")
-    made = Export.objects.create(wanted=wanted.to_json(), expected_rows=expected_rows, author_id=author_id)
+    made = Export.objects.create(wanted=asked, expected_rows=expected_rows, author_id=author_id)
     _ask(made)
     return made, True
 
@@ -116,9 +115,9 @@ def make(export_id: uuid.UUID) -> None:
         return
     try:
         alone_at(_work(export_id), partial(_make, export_id))
-    except (OSError, UnansweredError) as error:
+    except (OSError, UnansweredError, UnreadableError) as error:
         logger.exception("an export can't be made")
-        _fail(export_id, str(error) if isinstance(error, UnansweredError) else "The file could not be stored.")
+        _fail(export_id, "The file could not be stored." if isinstance(error, OSError) else str(error))
 
 
 def _work(export_id: uuid.UUID) -> str:
@@ -141,11 +140,11 @@ def _begin(export_id: uuid.UUID) -> bool:
     return True
 
 
-def _make(export_id: uuid.UUID) -> bool:
-    """In one state of the ledger, in which the export is marked as done, too. Whether it was to be made."""
+def _make(export_id: uuid.UUID) -> None:
+    """In one state of the ledger, in which the export is marked as done, too."""
     export = Export.objects.filter(pk=export_id, status=Status.RUNNING).first()
     if export is None:
-        return False
+        return
     delete_tenant_files(str(export_id))
     wanted = Wanted.from_json(export.wanted)
     source = SOURCES[wanted.content]
@@ -163,7 +162,6 @@ def _make(export_id: uuid.UUID) -> bool:
     export.expires_at, export.snapshot_at = export.finished_at + KEPT, table.snapshot_at
     export.sha256, export.totals = digest.hexdigest(), totals_as_json(source.totals(wanted))
     export.save()
-    return True
 
 
 def _counted(export: Export, rows: Iterator[Sequence[Value]]) -> Iterator[Sequence[Value]]:
@@ -227,9 +225,13 @@ def content(file: IO[bytes], *, packed: bool) -> Iterator[bytes]:
 
 
 def tidy() -> None:
-    """Asks again for exports whose task was lost, which is harmless where it was not, and deletes what has expired."""
+    """Asks again for exports whose task was lost, which is harmless where it was not. Deletes files that have
+    expired, and later what was asked for."""
     for export in Export.objects.filter(status__in=UNDER_WAY).order_by("id"):
         _ask(export)
     for export in Export.objects.filter(status=Status.DONE, expires_at__lte=timezone.now()).order_by("id"):
         delete_tenant_files(str(export.pk))
         Export.objects.filter(pk=export.pk).update(status=Status.EXPIRED)
+    Export.objects.filter(
+        status__in=(Status.EXPIRED, Status.FAILED), finished_at__lte=timezone.now() - REMEMBERED
+    ).delete()

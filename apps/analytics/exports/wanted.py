@@ -3,12 +3,23 @@
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Self
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from apps.analytics.selectors import Dimension, Granularity, Question
 from apps.ledger.selectors import EventFilter
+from web.errors import DomainError
+
+
+class UnreadableError(DomainError):
+    """An older or newer release asked for what this one does not know."""
+
+    status = 409
+    code = "export_unreadable"
+
+    def __init__(self) -> None:
+        super().__init__("This export was asked for in another release, which had other choices.")
 
 
 class Content(StrEnum):
@@ -43,7 +54,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
-        return msgspec.convert(data, cls, strict=False)
+        """Raises UnreadableError."""
+        try:
+            found = msgspec.convert(data, cls, strict=False)
+            ZoneInfo(found.zone)
+        except (msgspec.ValidationError, ZoneInfoNotFoundError) as error:
+            raise UnreadableError from error
+        return found
 
     @property
     def question(self) -> Question:

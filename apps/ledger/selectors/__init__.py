@@ -2,7 +2,7 @@
 
 from apps.ledger.selectors.explanations import Explanation, explain
 from apps.ledger.selectors.filters import NO_KEY, EventFilter
-from apps.ledger.selectors.pages import MOST_ROWS, BadCursorError, Page, page_of_events, stream
+from apps.ledger.selectors.pages import MOST_ROWS, BadCursorError, Page, count_up_to, page_of_events, stream
 from apps.ledger.selectors.recent import latest_event, oldest_call, recent_clients
 from apps.ledger.selectors.sessions import Extent, Session, SessionPage, extent, page_of_sessions
 from apps.ledger.selectors.sums import Totals, totals
@@ -18,6 +18,7 @@ __all__ = [
     "Session",
     "SessionPage",
     "Totals",
+    "count_up_to",
     "explain",
     "extent",
     "latest_event",

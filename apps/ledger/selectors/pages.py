@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from django.db import connection
+
 from apps.ledger.models import UsageEvent
 from apps.ledger.selectors.filters import EventFilter, Where
 from apps.ledger.standing import Standing, standings
@@ -112,6 +114,19 @@ def stream(wanted: EventFilter) -> Iterator[Standing]:
             if len(found) < CHUNK:
                 break
             last = found[-1]
+
+
+def count_up_to(wanted: EventFilter, most: int) -> int:
+    """How many there are; `most` + 1 where there are more, of which no more is read."""
+    where = wanted.where()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM (SELECT FROM ledger_usageevent e"
+            f" WHERE e.project_id = ANY(%(projects)s::uuid[]) AND {where.sql} LIMIT %(limit)s) AS one",
+            {**where.values, "projects": wanted.projects(), "limit": most + 1},
+        )
+        found: int = cursor.fetchone()[0]
+        return found
 
 
 def events_after(where: Where, project_id: uuid.UUID, last: UsageEvent | None, limit: int) -> list[UsageEvent]:

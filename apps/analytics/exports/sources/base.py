@@ -9,6 +9,9 @@ from apps.analytics.selectors import UnansweredError, as_of
 from apps.ledger.columns import Value
 from apps.ledger.selectors import Totals
 
+# Files of more rows are made in the background. What only the ledger can count is counted up to here.
+MOST_STREAMED = 50_000
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -21,10 +24,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`table` and `totals` of the same snapshot tie to the last digit. `count` says from the sums about how many rows
-    there are, and raises UnansweredError for what there will be no table of."""
+    """`table` and `totals` of the same snapshot tie to the last digit. `count` says about how many rows there
+    are, MOST_STREAMED + 1 where more than MOST_STREAMED is all that is known, and raises UnansweredError for what there
+    will be no table of."""
 
     label: str
+    description: str
     table: Callable[[Wanted], Table]
     totals: Callable[[Wanted], Totals]
     count: Callable[[Wanted], int]

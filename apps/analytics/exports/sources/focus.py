@@ -219,4 +219,10 @@ def _count(wanted: Wanted) -> int:
     return count_sums(_question(wanted))
 
 
-FOCUS = Source("FOCUS 1.2", _table, _totals, _count)
+FOCUS = Source(
+    "FOCUS 1.2",
+    "Charges in the columns that tools for cloud costs read. Calls without a price make no charge.",
+    _table,
+    _totals,
+    _count,
+)

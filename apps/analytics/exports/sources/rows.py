@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from apps.analytics.exports.sources.base import Source, Table
+from apps.analytics.exports.sources.base import MOST_STREAMED, Source, Table
 from apps.analytics.exports.wanted import Wanted
-from apps.analytics.selectors import Question, whole, widened
+from apps.analytics.selectors import Question, as_of, whole, widened
 from apps.ledger.columns import COLUMNS, Value
-from apps.ledger.selectors import Totals, stream, totals
+from apps.ledger.selectors import Totals, count_up_to, stream, totals
 from apps.ledger.snapshot import taken_at
 
 
@@ -28,8 +28,16 @@ def _totals(wanted: Wanted) -> Totals:
 
 
 def _count(wanted: Wanted) -> int:
-    """What only the ledger knows, such as a session, is left out: at most so many."""
-    return whole(Question(widened(wanted.filter), ZoneInfo(wanted.zone))).events
+    """From the sums, which know many at once, or from the ledger where only that can say it, as of a session."""
+    if as_of() is None or widened(wanted.filter) != wanted.filter:
+        return count_up_to(wanted.filter, MOST_STREAMED)
+    return whole(Question(wanted.filter, ZoneInfo(wanted.zone))).events
 
 
-ROWS = Source("Calls", _table, _totals, _count)
+ROWS = Source(
+    "Calls",
+    "A row for each call: all that is stored of it, what it cost, and by which price.",
+    _table,
+    _totals,
+    _count,
+)

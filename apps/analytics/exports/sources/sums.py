@@ -55,4 +55,10 @@ def _count(wanted: Wanted) -> int:
     return count_sums(wanted.question)
 
 
-SUMS = Source("Sums", _table, _totals, _count)
+SUMS = Source(
+    "Sums",
+    "What calls come to by time, project, model and more. The numbers of the charts.",
+    _table,
+    _totals,
+    _count,
+)
