@@ -1,7 +1,7 @@
 """The ledger's filter as people choose it: what all pages of calls have, and what only its rows say."""
 
 import uuid
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -9,6 +9,8 @@ import msgspec
 from django import forms
 
 from apps.analytics.filters import NO_KEY_CHOICE, NOTHING, CallsForm, text_field
+from apps.analytics.periods import following
+from apps.analytics.selectors import Granularity
 from apps.ledger.calls import Ending
 from apps.ledger.models import PriceStatus
 from apps.ledger.selectors import NO_KEY, EventFilter
@@ -22,7 +24,6 @@ STATUSES = [
     ("duplicate", "Duplicates"),
     ("cancelled", "Cancelled"),
 ]
-HOUR = timedelta(hours=1)
 
 
 class FilterForm(CallsForm):
@@ -52,7 +53,7 @@ class FilterForm(CallsForm):
     def chosen_hour(self) -> tuple[datetime, datetime] | None:
         """When the hour begins and ends that is asked for, if one is."""
         begin: datetime | None = self.cleaned_data.get("hour")
-        return None if begin is None else (begin, begin + HOUR)
+        return None if begin is None else (begin, following(begin, Granularity.HOUR))
 
     @property
     def narrowing(self) -> tuple[str, ...]:
@@ -103,8 +104,11 @@ def _period(wanted: EventFilter, zone: ZoneInfo) -> list[tuple[str, str]]:
 
 def _hour(wanted: EventFilter) -> datetime | None:
     """When the hour begins, where the period is one."""
-    is_one = wanted.start is not None and wanted.end is not None and wanted.end - wanted.start == HOUR
-    return wanted.start if is_one else None
+    if wanted.start is None or wanted.end is None:
+        return None
+    # In UTC: times of one zone are compared by their clock, which shows an hour twice when it is set back.
+    start, end = wanted.start.astimezone(UTC), wanted.end.astimezone(UTC)
+    return wanted.start if end == following(start, Granularity.HOUR) else None
 
 
 def _said(name: str | None) -> str:

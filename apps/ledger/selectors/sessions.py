@@ -22,8 +22,8 @@ MOST_SESSIONS = 25
 # Calls that are looked through at first, of all projects together: where most name a session, they are enough. Each
 # further round looks at twice as many as the one before.
 LOOKED_AT, ROUNDS = 250, 6
-# Of each session on a page so many of its newest calls are summed, and so many newer ones are asked whether it was on an
-# earlier page; of one that is looked at by itself, so many.
+# Of each session on a page so many of its newest calls are summed, and so many are asked whether it was on an earlier
+# page; of one that is looked at by itself, so many.
 MOST_LISTED, MOST_SUMMED = 500, 5_000
 
 _END = "e.occurred_at + COALESCE(e.total_duration_ms, 0) * interval '1 millisecond'"
