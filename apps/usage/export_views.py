@@ -19,7 +19,7 @@ from apps.analytics.exports.sources import SOURCES
 from apps.analytics.exports.wanted import Content, Wanted
 from apps.analytics.filters import zone_of
 from apps.analytics.models import Export
-from apps.analytics.names import project_names, projects, suggestions
+from apps.analytics.names import everything, suggestions
 from apps.analytics.selectors import UnansweredError
 from apps.ledger.selectors.filters import projects_with_events
 from apps.organizations.access import MemberRequest, organization_view
@@ -138,7 +138,7 @@ def _context(request: MemberRequest, calls: FilterForm, form: ExportForm) -> dic
 
 
 def _lines(request: MemberRequest, found: list[Export]) -> list[Line]:
-    names, rows, zone = project_names(projects()), making.progress(found), zone_of(request)
+    names, rows, zone = everything(), making.progress(found), zone_of(request)
     lines = []
     for export in found:
         wanted = Wanted.from_json(export.wanted)

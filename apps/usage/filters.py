@@ -1,6 +1,7 @@
 """The ledger's filter as people choose it: what all pages of calls have, and what only its rows say."""
 
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -8,12 +9,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 from django import forms
 
-from apps.analytics.filters import NO_KEY_CHOICE, NOTHING, CallsForm, text_field
+from apps.analytics.filters import NO_KEY_CHOICE, NOTHING, PERIODS, CallsForm, DashboardForm, text_field
 from apps.analytics.periods import following
 from apps.analytics.selectors import Granularity
 from apps.ledger.calls import Ending
 from apps.ledger.models import PriceStatus
 from apps.ledger.selectors import NO_KEY, EventFilter
+from apps.usage.words import ENDINGS
 from apps.vault.providers import label_of
 
 STATUSES = [
@@ -72,25 +74,41 @@ class FilterForm(CallsForm):
         return msgspec.structs.replace(found, **changes)
 
 
-def in_words(wanted: EventFilter, names: dict[uuid.UUID, str], zone: ZoneInfo) -> list[tuple[str, str]]:
-    """What a filter asks for: (name, value)."""
+def in_words(
+    wanted: EventFilter, names: Mapping[uuid.UUID, str], zone: ZoneInfo, *, period: str = ""
+) -> list[tuple[str, str]]:
+    """What a filter asks for: (name, value). `names` are those of projects and provider keys; `period` is what its days
+    are called where they go along with time."""
     of_projects = ", ".join(names.get(each, "a project that is gone") for each in wanted.project_ids or ())
-    key = "none was named" if wanted.provider_key_id == NO_KEY else str(wanted.provider_key_id or "")
+    key = wanted.provider_key_id
+    of_key = names.get(key, "a key that is gone") if key and key != NO_KEY else _said("" if key else None)
     chosen = [
         ("Projects", of_projects or "all"),
-        *_period(wanted, zone),
+        *([("Period", period)] if period else _period(wanted, zone)),
         ("Provider", label_of(wanted.provider) if wanted.provider else _said(wanted.provider)),
         ("Model", _said(wanted.model)),
         ("Client", _said(wanted.client_name)),
-        ("Provider key", key),
+        ("Provider key", of_key),
         ("Operation", _said(wanted.operation)),
         ("Status", str(wanted.status.label) if wanted.status else ""),
-        ("Ended", wanted.ending.value if wanted.ending else ""),
+        ("Ended", ENDINGS[wanted.ending] if wanted.ending else ""),
         ("Error", _said(wanted.error_type)),
         ("Session", wanted.session or ""),
         ("User", wanted.user_label or ""),
     ]
     return [(name, value) for name, value in chosen if value]
+
+
+def chosen_in_words(form: CallsForm, names: Mapping[uuid.UUID, str]) -> list[tuple[str, str]]:
+    """All that a valid form asks for, its filter as `in_words` has it."""
+    chosen = form.cleaned_data
+    has_days = chosen["period"] == "custom" or chosen.get("hour")
+    period = "" if has_days else dict(PERIODS)[chosen["period"]]
+    said = in_words(form.wanted(), names, form.zone, period=period)
+    for name, value in (form.asked_view if isinstance(form, DashboardForm) else {}).items():
+        choices = dict(form.fields[name].choices)  # type: ignore[attr-defined]  # a ChoiceField
+        said.append((str(form[name].label), str(choices[value])))
+    return said
 
 
 def _period(wanted: EventFilter, zone: ZoneInfo) -> list[tuple[str, str]]:
