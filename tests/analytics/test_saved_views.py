@@ -16,6 +16,8 @@ from apps.analytics import saved_views
 from apps.analytics.models import SavedView
 from apps.analytics.names import everything
 from apps.analytics.saved_views import TooManyViewsError, ViewExistsError
+from apps.audit.models import Entry
+from apps.audit.selectors import line
 from apps.ledger.selectors import EventFilter
 from apps.members.services import remove_member
 from apps.organizations.models import Membership, Organization
@@ -198,6 +200,42 @@ def test_shared_views_are_everybodys_and_their_authors_and_managers_change_them(
     assert offered(theirs, acme) == ["Hers"]
     assert theirs.post(f"{url}delete")["Location"] == acme.url("usage/?by=provider&period=7")
     assert stored(acme) == []
+
+
+def test_what_happens_to_shared_views_stands_in_the_trail(acme: Workspace, browser: Browser) -> None:
+    def trail() -> list[str]:
+        with tenant_scope(acme.organization):
+            found = list(Entry.objects.filter(action__startswith="view.").order_by("created_at", "id"))
+            assert {entry.actor for entry in found} <= {acme.owner.user.email}
+            # What a view asks for may be a label.
+            assert "ada" not in str([(entry.subject, entry.detail) for entry in found])
+            return ["".join(part.text for part in line(entry).parts) for entry in found]
+
+    def change(name: str, who: str) -> None:
+        assert browser.post(url, {"name": name, "who": who}).status_code == 302
+
+    save(browser, acme, "page=ledger&user=ada", "Calls")
+    url = acme.url(f"usage/views/{only(acme).id}/")
+    change("Her calls", "own")
+    browser.post(f"{url}update?page=ledger&session=ada")
+    assert trail() == []
+    change("Team", "all")
+    change("Team", "all")
+    change("Everybody", "all")
+    browser.post(f"{url}update?page=ledger&user=ada")
+    change("Mine", "own")
+    browser.post(f"{url}delete")
+    save(browser, acme, "page=ledger&user=ada", "Costs", "all")
+    assert save(browser, acme, "page=ledger&user=ada", "Costs", "all").status_code == 422
+    browser.post(acme.url(f"usage/views/{only(acme).id}/delete"))
+    assert trail() == [
+        "shared the view Team",
+        "renamed the shared view Team to Everybody",
+        "changed what the shared view Everybody shows",
+        "stopped sharing the view Everybody",
+        "shared the view Costs",
+        "deleted the shared view Costs",
+    ]
 
 
 def test_a_view_that_is_not_what_is_shown_can_be_updated(acme: Workspace, browser: Browser) -> None:
