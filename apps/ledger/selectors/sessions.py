@@ -94,7 +94,8 @@ _Key = tuple[uuid.UUID, str]
 def page_of_sessions(wanted: EventFilter, *, cursor: str = "") -> SessionPage:
     """The sessions of the calls that match, MOST_SESSIONS at most, or as many as ROUNDS rounds find.
 
-    `cursor` is one of another page's. Raises BadCursorError.
+    `cursor` is one of another page's: what that listed is left out, as far as `_look_through` looks for it. Raises
+    BadCursorError.
     """
     projects = projects_with_events(with_sessions=True)
     if wanted.project_ids is not None:
