@@ -50,7 +50,7 @@ def test_arrows_run_down() -> None:
         "vault": {"accounts", "audit", "directory", "ledger", "organizations", "pricing", "projects"},
         "activity": {"organizations"},
         "ledger": {"activity", "audit", "directory", "organizations", "pricing"},
-        "analytics": {"activity", "directory", "ledger", "organizations", "pricing", "projects", "vault"},
+        "analytics": {"activity", "audit", "directory", "ledger", "organizations", "pricing", "projects", "vault"},
         "members": {"accounts", "analytics", "audit", "organizations", "projects", "vault"},
         "onboarding": {"accounts", "directory", "ledger", "organizations", "projects", "vault"},
         "sdk": {"directory", "projects", "vault"},

@@ -168,19 +168,6 @@ class CallsForm(forms.Form):
         days = ("from", "to") if self.data["period"] == "custom" else ()
         return self._given((*self.base_fields, *days))
 
-    @property
-    def in_words(self) -> list[tuple[str, str]]:
-        """All that was chosen: (field, value) as people read them. Of a valid form."""
-        return [(str(self.fields[name].label or name.capitalize()), self._said(name)) for name in self.address]
-
-    def _said(self, name: str) -> str:
-        choices = getattr(self.fields[name], "choices", None)
-        value = self.data[name]
-        if choices is None:
-            return "none was named" if value == NOTHING else value
-        flat = [pair for key, label in choices for pair in (label if isinstance(label, list) else [(key, label)])]
-        return next(str(label) for key, label in flat if str(key) == value)
-
     def _given(self, names: tuple[str, ...]) -> dict[str, str]:
         return {name: str(self.data[name]) for name in names if self.data.get(name)}
 

@@ -60,6 +60,12 @@ def project_names(found: Iterable[Project]) -> dict[uuid.UUID, str]:
     return {each.id: f"{label(each)}, deleted" if each.deleted_at else label(each) for each in found}
 
 
+def everything() -> dict[uuid.UUID, str]:
+    """What each project and each provider key is called."""
+    keys = {each.id: provider_key_label(each) for each in ProviderKey.objects.all()}
+    return project_names(projects()) | keys
+
+
 def provider_keys(names: dict[uuid.UUID, str]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Provider keys, grouped by their project: (project, [(id, "OpenAI, archived")])."""
     groups: dict[str, list[tuple[str, str]]] = {}

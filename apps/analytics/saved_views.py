@@ -1,7 +1,8 @@
 """Views of usage that people save. Callers are in the organization's scope.
 
 A shared view is everybody's to look at, and its author's and the managers' to change. One that is not shared is there
-for nobody but its owner.
+for nobody but its owner. What happens to shared ones stands in the trail under their names, without what they ask for:
+that may be a label of a session or a user.
 """
 
 import uuid
@@ -16,6 +17,7 @@ from django.urls import reverse
 
 from apps.analytics.filters import CallsForm
 from apps.analytics.models import SavedView
+from apps.audit.services import record
 from apps.ledger.snapshot import wait_to_be_alone_at
 from apps.organizations.access import MemberRequest, NotAllowedError
 from apps.organizations.models import Membership
@@ -120,6 +122,8 @@ def save(*, page: str, query: Mapping[str, str], name: str, is_shared: bool, mem
     """A new view. `query` is a valid form's address. Raises ViewExistsError, TooManyViewsError."""
     view = SavedView(page=page, query=dict(query), name=name, is_shared=is_shared, owner_id=member.user_id)
     _store(view, is_more=True)
+    if is_shared:
+        record("view.shared", actor=member.user, subject=name)
     return view
 
 
@@ -127,9 +131,15 @@ def save(*, page: str, query: Mapping[str, str], name: str, is_shared: bool, mem
 def rename(*, view_id: uuid.UUID, name: str, is_shared: bool, member: Membership) -> SavedView:
     """Its name, and whether it is everybody's; where not, its author's. Errors as `access` and `save` have them."""
     view = _locked(view_id, member)
-    is_more = view.is_shared != is_shared
+    before, was_shared = view.name, view.is_shared
     view.name, view.is_shared = name, is_shared
-    _store(view, is_more=is_more)
+    _store(view, is_more=was_shared != is_shared)
+    if is_shared and not was_shared:
+        record("view.shared", actor=member.user, subject=name)
+    elif was_shared and not is_shared:
+        record("view.unshared", actor=member.user, subject=before)
+    elif is_shared and name != before:
+        record("view.renamed", actor=member.user, subject=before, name=name)
     return view
 
 
@@ -139,6 +149,8 @@ def update(*, view_id: uuid.UUID, page: str, query: Mapping[str, str], member: M
     view = _locked(view_id, member)
     view.page, view.query = page, dict(query)
     view.save(update_fields=["page", "query"])
+    if view.is_shared:
+        record("view.changed", actor=member.user, subject=view.name)
     return view
 
 
@@ -147,6 +159,8 @@ def delete(*, view_id: uuid.UUID, member: Membership) -> SavedView:
     """Errors as `access` has them."""
     view = _locked(view_id, member)
     SavedView.objects.filter(id=view_id).delete()
+    if view.is_shared:
+        record("view.deleted", actor=member.user, subject=view.name)
     return view
 
 

@@ -19,6 +19,7 @@ KINDS = {
     "provider_key": "Provider keys",
     "client": "Clients",
     "usage": "Usage",
+    "view": "Shared views",
     "export": "Exports",
     "ingest_token": "Ingest tokens",
     "price": "Prices",

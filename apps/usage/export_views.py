@@ -21,7 +21,7 @@ from apps.analytics.exports.sources.base import MOST_STREAMED
 from apps.analytics.exports.wanted import Content, UnreadableError, Wanted
 from apps.analytics.filters import zone_of
 from apps.analytics.models import Export
-from apps.analytics.names import project_names, projects, suggestions
+from apps.analytics.names import everything, suggestions
 from apps.analytics.selectors import UnansweredError
 from apps.ledger.selectors.filters import projects_with_events
 from apps.organizations.access import MemberRequest, organization_view
@@ -147,7 +147,7 @@ def _context(request: MemberRequest, calls: FilterForm, form: ExportForm) -> dic
 
 
 def _lines(found: list[Export]) -> list[Line]:
-    names, rows = project_names(projects()), making.progress(found)
+    names, rows = everything(), making.progress(found)
     return [_line(export, names, rows.get(export.pk, 0)) for export in found]
 
 

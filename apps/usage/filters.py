@@ -1,17 +1,21 @@
 """The ledger's filter as people choose it: what all pages of calls have, and what only its rows say."""
 
 import uuid
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 from django import forms
 
-from apps.analytics.filters import NO_KEY_CHOICE, NOTHING, CallsForm, text_field
+from apps.analytics.filters import NO_KEY_CHOICE, NOTHING, PERIODS, CallsForm, DashboardForm, text_field
+from apps.analytics.periods import following
+from apps.analytics.selectors import Granularity
 from apps.ledger.calls import Ending
 from apps.ledger.models import PriceStatus
 from apps.ledger.selectors import NO_KEY, EventFilter
+from apps.usage.words import ENDINGS
 from apps.vault.providers import label_of
 
 STATUSES = [
@@ -22,7 +26,6 @@ STATUSES = [
     ("duplicate", "Duplicates"),
     ("cancelled", "Cancelled"),
 ]
-HOUR = timedelta(hours=1)
 
 
 class FilterForm(CallsForm):
@@ -52,7 +55,7 @@ class FilterForm(CallsForm):
     def chosen_hour(self) -> tuple[datetime, datetime] | None:
         """When the hour begins and ends that is asked for, if one is."""
         begin: datetime | None = self.cleaned_data.get("hour")
-        return None if begin is None else (begin, begin + HOUR)
+        return None if begin is None else (begin, following(begin, Granularity.HOUR))
 
     @property
     def narrowing(self) -> tuple[str, ...]:
@@ -71,25 +74,41 @@ class FilterForm(CallsForm):
         return msgspec.structs.replace(found, **changes)
 
 
-def in_words(wanted: EventFilter, names: dict[uuid.UUID, str], zone: ZoneInfo) -> list[tuple[str, str]]:
-    """What a filter asks for: (name, value)."""
+def in_words(
+    wanted: EventFilter, names: Mapping[uuid.UUID, str], zone: ZoneInfo, *, period: str = ""
+) -> list[tuple[str, str]]:
+    """What a filter asks for: (name, value). `names` are those of projects and provider keys; `period` is what its days
+    are called where they go along with time."""
     of_projects = ", ".join(names.get(each, "a project that is gone") for each in wanted.project_ids or ())
-    key = "none was named" if wanted.provider_key_id == NO_KEY else str(wanted.provider_key_id or "")
+    key = wanted.provider_key_id
+    of_key = names.get(key, "a key that is gone") if key and key != NO_KEY else _said("" if key else None)
     chosen = [
         ("Projects", of_projects or "all"),
-        *_period(wanted, zone),
+        *([("Period", period)] if period else _period(wanted, zone)),
         ("Provider", label_of(wanted.provider) if wanted.provider else _said(wanted.provider)),
         ("Model", _said(wanted.model)),
         ("Client", _said(wanted.client_name)),
-        ("Provider key", key),
+        ("Provider key", of_key),
         ("Operation", _said(wanted.operation)),
         ("Status", str(wanted.status.label) if wanted.status else ""),
-        ("Ended", wanted.ending.value if wanted.ending else ""),
+        ("Ended", ENDINGS[wanted.ending] if wanted.ending else ""),
         ("Error", _said(wanted.error_type)),
         ("Session", wanted.session or ""),
         ("User", wanted.user_label or ""),
     ]
     return [(name, value) for name, value in chosen if value]
+
+
+def chosen_in_words(form: CallsForm, names: Mapping[uuid.UUID, str]) -> list[tuple[str, str]]:
+    """All that a valid form asks for, its filter as `in_words` has it."""
+    chosen = form.cleaned_data
+    has_days = chosen["period"] == "custom" or chosen.get("hour")
+    period = "" if has_days else dict(PERIODS)[chosen["period"]]
+    said = in_words(form.wanted(), names, form.zone, period=period)
+    for name, value in (form.asked_view if isinstance(form, DashboardForm) else {}).items():
+        choices = dict(form.fields[name].choices)  # type: ignore[attr-defined]  # a ChoiceField
+        said.append((str(form[name].label), str(choices[value])))
+    return said
 
 
 def _period(wanted: EventFilter, zone: ZoneInfo) -> list[tuple[str, str]]:
@@ -103,8 +122,11 @@ def _period(wanted: EventFilter, zone: ZoneInfo) -> list[tuple[str, str]]:
 
 def _hour(wanted: EventFilter) -> datetime | None:
     """When the hour begins, where the period is one."""
-    is_one = wanted.start is not None and wanted.end is not None and wanted.end - wanted.start == HOUR
-    return wanted.start if is_one else None
+    if wanted.start is None or wanted.end is None:
+        return None
+    # In UTC: times of one zone are compared by their clock, which shows an hour twice when it is set back.
+    start, end = wanted.start.astimezone(UTC), wanted.end.astimezone(UTC)
+    return wanted.start if end == following(start, Granularity.HOUR) else None
 
 
 def _said(name: str | None) -> str:

@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.analytics.filters import zone_of
-from apps.analytics.names import project_names, projects, suggestions
+from apps.analytics.names import everything, suggestions
 from apps.ledger import repricing as engine
 from apps.ledger.models import Repricing
 from apps.ledger.repricing import LONGEST_REASON, Month, RepricingError
@@ -120,7 +120,7 @@ def new(request: MemberRequest) -> HttpResponse:
 def repricing(request: MemberRequest, repricing_id: uuid.UUID) -> HttpResponse:
     """GET prices/repricing/<id>/ — what would change by project and month; then how far it is, and what it did."""
     found = _access(repricing_id)
-    total, names = _sum(found), project_names(projects())
+    total, names = _sum(found), everything()
     wanted = EventFilter.from_json(found.filter)
     again = {**fields_of(wanted, zone_of(request)), "reason": found.reason}
     context = {

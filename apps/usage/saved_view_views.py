@@ -14,10 +14,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.analytics import saved_views
 from apps.analytics.filters import CallsForm, DashboardForm, choices
 from apps.analytics.models import SavedView
+from apps.analytics.names import everything
 from apps.analytics.saved_views import TooManyViewsError, ViewExistsError
 from apps.organizations.access import MemberRequest, organization_view
 from apps.organizations.roles import Ability
-from apps.usage.filters import FilterForm
+from apps.usage.filters import FilterForm, chosen_in_words
 from apps.usage.ledger_views import frame
 
 # What each page can be asked for: nothing else is saved.
@@ -26,12 +27,6 @@ FORMS: dict[str, type[CallsForm]] = {
     SavedView.Page.PERFORMANCE: DashboardForm,
     SavedView.Page.SESSIONS: FilterForm,
     SavedView.Page.LEDGER: FilterForm,
-}
-PAGE_NAMES = {
-    SavedView.Page.OVERVIEW: "Usage overview",
-    SavedView.Page.PERFORMANCE: "Performance",
-    SavedView.Page.SESSIONS: "Sessions",
-    SavedView.Page.LEDGER: "Ledger",
 }
 
 
@@ -134,6 +129,6 @@ def _to(request: MemberRequest, found: SavedView) -> HttpResponse:
 
 
 def _render(request: MemberRequest, form: NameForm, page: str, asked: CallsForm, **context: Any) -> HttpResponse:
-    shown = asked.in_words if asked.is_valid() else []
-    context |= {"form": form, "page": PAGE_NAMES[SavedView.Page(page)], "shown": shown, "is_valid": asked.is_valid()}
+    shown = chosen_in_words(asked, everything()) if asked.is_valid() else []
+    context |= {"form": form, "page": SavedView.Page(page).label, "shown": shown, "is_valid": asked.is_valid()}
     return render(request, "usage/saved_view.html", frame(request, **context), status=422 if form.errors else 200)

@@ -25,6 +25,7 @@ from apps.ledger.selectors import (
     page_of_events,
     page_of_sessions,
 )
+from apps.ledger.selectors.filters import projects_with_events
 from apps.ledger.selectors.sessions import MOST_LISTED, MOST_SUMMED
 from apps.ledger.snapshot import snapshot
 from apps.organizations.access import MemberRequest, organization_view
@@ -72,7 +73,7 @@ def sessions(request: MemberRequest) -> HttpResponse:
                 found = page_of_sessions(wanted, cursor=cursor)
                 # Nothing matches, or nobody names sessions at all.
                 has_any = bool(
-                    found.sessions or cursor or found.next_cursor or page_of_sessions(EventFilter()).sessions
+                    found.sessions or cursor or found.next_cursor or projects_with_events(with_sessions=True)
                 )
         except BadCursorError:
             return redirect(without(request, "cursor"))

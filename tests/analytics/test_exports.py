@@ -9,7 +9,7 @@ import threading
 import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from hashlib import sha256
@@ -906,6 +906,23 @@ def test_another_one_like_it_has_the_same_days_and_no_dimension_more(
     form = again.context["form"]
     assert (form["from"].value(), form["to"].value()) == ("2026-05-02", "2026-05-03")
     assert not re.search(r'name="by"[^>]* checked', again.content.decode())
+
+
+@pytest.mark.parametrize("hour", [0, 1])
+def test_an_hour_is_made_again_when_clocks_were_set_back(acme: Workspace, browser: Browser, hour: int) -> None:
+    Organization.objects.filter(pk=acme.organization.pk).update(time_zone="Europe/Berlin")
+    begin = datetime(2026, 10, 25, hour, tzinfo=UTC)
+    with tenant_scope(acme.organization):
+        facts.event(acme.project.id, occurred_at=begin)
+    asked = ask(browser, acme, background="1", hour=f"{begin:%Y-%m-%dT%H:%MZ}")
+    page = browser.get(asked["Location"])
+    # The clock shows two both times.
+    assert "Hour 25 October 2026, 02:00" in text_of(page)
+    [line] = page.context["lines"]
+    form = browser.get(acme.url(f"usage/exports/?{line.again}")).context["form"]
+    assert form.is_valid()
+    calls = form.wanted()
+    assert (calls.start.astimezone(UTC), calls.end.astimezone(UTC)) == (begin, begin + timedelta(hours=1))
 
 
 def test_the_empty_page_teaches(globex: Workspace, charlie: Member) -> None:

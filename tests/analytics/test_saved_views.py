@@ -6,6 +6,7 @@ import uuid
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connections
@@ -13,12 +14,18 @@ from django.test import Client as Browser
 
 from apps.analytics import saved_views
 from apps.analytics.models import SavedView
+from apps.analytics.names import everything
 from apps.analytics.saved_views import TooManyViewsError, ViewExistsError
+from apps.audit.models import Entry
+from apps.audit.selectors import line
+from apps.ledger.selectors import EventFilter
 from apps.members.services import remove_member
-from apps.organizations.models import Membership
+from apps.organizations.models import Membership, Organization
 from apps.projects.services import create_project
+from apps.usage.filters import in_words
 from tenancy import tenant_scope
 from tests.cast import Member, Workspace
+from tests.ledger import facts
 from tests.usage.test_ledger import text_of
 
 PAGES = {"overview": "usage/", "performance": "usage/performance/", "sessions": "usage/sessions/", "ledger": "ledger/"}
@@ -63,7 +70,7 @@ def test_a_view_is_saved_and_leads_to_what_it_shows(acme: Workspace, browser: Br
     before = browser.get(acme.url(f"{PAGES[page]}?period=month&model=gpt-4o&project={acme.project.id}"))
     [link] = {unescape(each) for each in re.findall(r'href="([^"]*usage/views/new/[^"]*)"', before.content.decode())}
     asked = browser.get(link)
-    assert "Project production (production) Period This month Model gpt-4o" in text_of(asked)
+    assert "Projects production (production) Period This month Model gpt-4o" in text_of(asked)
     answer = browser.post(link, {"name": "  The month ", "who": "own"})
     view = only(acme)
     assert (view.page, view.name, view.is_shared, view.owner_id) == (page, "The month", False, acme.owner.user.id)
@@ -80,6 +87,37 @@ def test_a_view_is_saved_and_leads_to_what_it_shows(acme: Workspace, browser: Br
     assert browser.get(acme.url(f"{PAGES[page]}?{urlsplit(link).query}")).context["views"].current.id == view.id
     assert browser.get(acme.url(PAGES[page])).context["views"].current is None
     assert f'name="view" value="{view.id}"' in shown.content.decode()
+
+
+def test_what_a_view_shows_is_said_as_exports_say_it(acme: Workspace, browser: Browser) -> None:
+    Organization.objects.filter(pk=acme.organization.pk).update(time_zone="Europe/Berlin")
+    with tenant_scope(acme.organization):
+        key = acme.add_provider_key("openai", "sk-1")
+        facts.event(acme.project.id)
+
+    def shows(query: str) -> str:
+        return text_of(browser.get(acme.url(f"usage/views/new/?{query}")))
+
+    asked = f"project={acme.project.id}&hour=2026-05-01T10:00Z&ending=error&key={key.id}&client=%22%22"
+    said = (
+        "Projects production (production) Hour 1 May 2026, 12:00 Client none was named Provider key OpenAI"
+        " Ended with an error"
+    )
+    assert f"Page Ledger {said} Name" in shows(f"page=ledger&{asked}")
+    fields = {name: value for name, [value] in parse_qs(asked).items()}
+    made = browser.post(acme.url("usage/exports/"), {"content": "rows", "format": "csv", "background": "1", **fields})
+    shown = re.sub(r"[\s:]+", " ", text_of(browser.get(made["Location"])))
+    assert re.sub(r"[\s:]+", " ", said) in shown
+    days = shows("page=overview&from=2026-05-01&to=2026-05-04&by=model&compare=no")
+    assert "Page Overview Projects all From 1 May 2026 To 4 May 2026 Compare with Nothing By Model Name" in days
+    assert "Page Sessions Projects all Period All time User ada Name" in shows("page=sessions&period=all&user=ada")
+
+
+def test_what_is_gone_is_said_to_be(acme: Workspace) -> None:
+    wanted = EventFilter(project_ids=(uuid.uuid4(),), provider_key_id=uuid.uuid4())
+    with tenant_scope(acme.organization):
+        said = in_words(wanted, everything(), ZoneInfo("UTC"))
+    assert said == [("Projects", "a project that is gone"), ("Provider key", "a key that is gone")]
 
 
 def test_only_what_the_page_knows_is_saved(acme: Workspace, browser: Browser) -> None:
@@ -162,6 +200,42 @@ def test_shared_views_are_everybodys_and_their_authors_and_managers_change_them(
     assert offered(theirs, acme) == ["Hers"]
     assert theirs.post(f"{url}delete")["Location"] == acme.url("usage/?by=provider&period=7")
     assert stored(acme) == []
+
+
+def test_what_happens_to_shared_views_stands_in_the_trail(acme: Workspace, browser: Browser) -> None:
+    def trail() -> list[str]:
+        with tenant_scope(acme.organization):
+            found = list(Entry.objects.filter(action__startswith="view.").order_by("created_at", "id"))
+            assert {entry.actor for entry in found} <= {acme.owner.user.email}
+            # What a view asks for may be a label.
+            assert "ada" not in str([(entry.subject, entry.detail) for entry in found])
+            return ["".join(part.text for part in line(entry).parts) for entry in found]
+
+    def change(name: str, who: str) -> None:
+        assert browser.post(url, {"name": name, "who": who}).status_code == 302
+
+    save(browser, acme, "page=ledger&user=ada", "Calls")
+    url = acme.url(f"usage/views/{only(acme).id}/")
+    change("Her calls", "own")
+    browser.post(f"{url}update?page=ledger&session=ada")
+    assert trail() == []
+    change("Team", "all")
+    change("Team", "all")
+    change("Everybody", "all")
+    browser.post(f"{url}update?page=ledger&user=ada")
+    change("Mine", "own")
+    browser.post(f"{url}delete")
+    save(browser, acme, "page=ledger&user=ada", "Costs", "all")
+    assert save(browser, acme, "page=ledger&user=ada", "Costs", "all").status_code == 422
+    browser.post(acme.url(f"usage/views/{only(acme).id}/delete"))
+    assert trail() == [
+        "shared the view Team",
+        "renamed the shared view Team to Everybody",
+        "changed what the shared view Everybody shows",
+        "stopped sharing the view Everybody",
+        "shared the view Costs",
+        "deleted the shared view Costs",
+    ]
 
 
 def test_a_view_that_is_not_what_is_shown_can_be_updated(acme: Workspace, browser: Browser) -> None:

@@ -145,14 +145,37 @@ def test_pages_have_every_session_once(
     assert pages >= len(last) / 10
 
 
+@pytest.mark.parametrize(("between", "is_listed_again"), [(4, False), (5, True)])
+def test_whether_a_session_was_on_an_earlier_page_is_looked_for_to_a_bound(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch, between: int, is_listed_again: bool
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_SESSIONS", 2)
+    monkeypatch.setattr(sessions, "MOST_LISTED", 5)
+    call(acme.project.id, "default", 0)
+    # The page ends with this one's.
+    call(acme.project.id, "other", 1)
+    for number in range(between):
+        call(acme.project.id, "default", 2 + number, model="gpt-4o")
+    call(acme.project.id, "default", 50)
+    call(acme.project.id, "older", -1)
+    wanted = EventFilter(model="gpt-4o-mini")
+    page = page_of_sessions(wanted)
+    assert [each.label for each in page.sessions] == ["default", "other"]
+    assert page.next_cursor is not None
+    assert labels(wanted, page.next_cursor) == (["default", "older"] if is_listed_again else ["older"])
+
+
 def test_a_long_session_is_summed_to_a_bound_and_says_so(acme: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "MOST_LISTED", 5)
     monkeypatch.setattr(sessions, "MOST_SUMMED", 8)
     for number in range(12):
         call(acme.project.id, "long", number)
     call(acme.project.id, "short", 1)
-    [long, short] = page_of_sessions(EventFilter()).sessions
+    for number in range(5):
+        call(acme.project.id, "as long as the bound", -1 - number)
+    [long, short, bound] = page_of_sessions(EventFilter()).sessions
     assert (long.calls, long.is_cut, long.first) == (5, True, MAY + 7 * HOUR)
+    assert (bound.calls, bound.is_cut, bound.first) == (5, False, MAY - 5 * HOUR)
     assert (short.calls, short.is_cut) == (1, False)
     whole = extent(acme.project.id, "long")
     assert whole is not None

@@ -16,7 +16,7 @@ from tenancy import tenant_scope
 from tests.cast import Member, Workspace
 
 DETAILS = {
-    "role", "recipient", "provider", "client", "token", "kept", "note", "percent", "reason", "events", "before", "start",
+    "role", "recipient", "provider", "client", "token", "kept", "name", "note", "percent", "reason", "events", "before", "start",
 }  # fmt: skip
 
 

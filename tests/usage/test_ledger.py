@@ -160,6 +160,18 @@ def test_days_are_the_organizations(acme: Workspace, browser: Browser) -> None:
     assert {str(before.id), str(after.id)}.isdisjoint(rows_of(answer))
 
 
+@pytest.mark.parametrize("hour", [0, 1])
+def test_an_hour_is_one_when_clocks_are_set_back(acme: Workspace, browser: Browser, hour: int) -> None:
+    Organization.objects.filter(pk=acme.organization.pk).update(time_zone="Europe/Berlin")
+    begin = datetime(2026, 10, 25, hour, tzinfo=UTC)
+    with tenant_scope(acme.organization):
+        first, last, after = (add_event(acme.project, at=begin + timedelta(minutes=minutes)) for minutes in (0, 59, 60))
+    answer = browser.get(acme.url(f"ledger/?hour={begin:%Y-%m-%dT%H:%MZ}"))
+    assert rows_of(answer) == ids(last, first)
+    assert answer.context["totals"].calls == 2
+    assert str(after.id) not in rows_of(answer)
+
+
 def test_pages_go_by_key(acme: Workspace, browser: Browser) -> None:
     now = timezone.now()
     with tenant_scope(acme.organization):

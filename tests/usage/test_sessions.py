@@ -51,6 +51,23 @@ def test_without_sessions_the_page_says_how_to_name_them(acme: Workspace, browse
     assert "gen_ai.conversation.id" in shown
 
 
+def test_sessions_beyond_what_is_looked_through_are_no_reason_to_explain_them(
+    acme: Workspace, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "LOOKED_AT", 1)
+    monkeypatch.setattr(sessions, "ROUNDS", 1)
+    now = timezone.now()
+    with tenant_scope(acme.organization):
+        other = create_project(name="Other")
+        add_event(acme.project, session="old", at=now - timedelta(hours=1))
+        for _ in range(3):
+            add_event(acme.project, at=now)
+        add_event(other)
+    shown = text_of(browser.get(acme.url(f"usage/sessions/?project={other.id}")))
+    assert "No session matches" in shown
+    assert "No session yet" not in shown
+
+
 def test_the_list_and_what_each_session_comes_to(acme: Workspace, browser: Browser) -> None:
     now = timezone.now()
     with tenant_scope(acme.organization):
@@ -156,11 +173,13 @@ def test_a_long_session_is_shown_in_pages(acme: Workspace, browser: Browser, mon
     now = timezone.now()
     with tenant_scope(acme.organization):
         events = [add_event(acme.project, session="long", at=now - timedelta(minutes=number)) for number in range(12)]
+        # No call of its own, so no bar.
+        facts.make_duplicate(events[1], events[0].event_id)
     answer, seen = browser.get(address(acme, acme.project, "long")), list[str]()
     shown = text_of(answer)
     assert "It has more than 10 calls: these figures are of the latest" in shown
-    assert "of 5 calls of more" in shown
-    assert "Calls 10" in shown
+    assert "Timeline 4 of its calls; the others are on further pages." in shown
+    assert "Calls 9" in shown
     while True:
         seen = rows_of(answer) + seen
         found = re.findall(r'href="([^"]+)" rel="prev"', answer.content.decode())

@@ -5,6 +5,7 @@ from decimal import Decimal
 from django import template
 
 from apps.analytics.insights import relative
+from apps.analytics.models import SavedView
 
 register = template.Library()
 
@@ -42,6 +43,12 @@ def rate(value: float | None) -> str:
 def estimate(value: float) -> Decimal:
     """An estimate as an amount: three digits, since it knows no more."""
     return Decimal(f"{value:.3g}")
+
+
+@register.filter
+def page_name(page: str) -> str:
+    """What one of SavedView.Page is called."""
+    return SavedView.Page(page).label
 
 
 @register.filter

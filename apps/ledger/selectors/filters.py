@@ -93,7 +93,7 @@ class EventFilter(
         whose they are. With the projects as the parameter `projects`."""
         sql, values = EventFilter(start=self.start, end=self.end).where_of("a")
         if self.session:
-            of_session = EventFilter(session=self.session).where_of("e")
+            of_session = EventFilter(session=self.session, start=self.start, end=self.end).where_of("e")
             sql += (
                 " AND a.event_id IN (SELECT e.id FROM ledger_usageevent e"
                 f" WHERE e.project_id = ANY(%(projects)s::uuid[]) AND {of_session.sql})"

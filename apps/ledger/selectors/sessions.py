@@ -22,7 +22,8 @@ MOST_SESSIONS = 25
 # Calls that are looked through at first, of all projects together: where most name a session, they are enough. Each
 # further round looks at twice as many as the one before.
 LOOKED_AT, ROUNDS = 250, 6
-# Of each session on a page so many of its newest calls are summed; of one that is looked at by itself, so many.
+# Of each session on a page so many of its newest calls are summed, and so many are asked whether it was on an earlier
+# page; of one that is looked at by itself, so many.
 MOST_LISTED, MOST_SUMMED = 500, 5_000
 
 _END = "e.occurred_at + COALESCE(e.total_duration_ms, 0) * interval '1 millisecond'"
@@ -93,7 +94,8 @@ _Key = tuple[uuid.UUID, str]
 def page_of_sessions(wanted: EventFilter, *, cursor: str = "") -> SessionPage:
     """The sessions of the calls that match, MOST_SESSIONS at most, or as many as ROUNDS rounds find.
 
-    `cursor` is one of another page's. Raises BadCursorError.
+    `cursor` is one of another page's: what that listed is left out, as far as `_look_through` looks for it. Raises
+    BadCursorError.
     """
     projects = projects_with_events(with_sessions=True)
     if wanted.project_ids is not None:
@@ -122,7 +124,8 @@ def _look_through(
     wanted: EventFilter, projects: Sequence[uuid.UUID], calls: int, *, since: Position | None, page: Position | None
 ) -> tuple[dict[_Key, Position], Position | None]:
     """Of the next calls older than `since`, the sessions, each with its latest call that matches, and where to go on;
-    None at the end. Sessions with a call that matches before the `page` began were on an earlier one.
+    None at the end. Sessions with a call that matches before the `page` began were on an earlier one; that is looked
+    for among the MOST_LISTED of their calls that came right after, so one with more that do not match can come again.
 
     Of each project as many by its index, whether they match or not; `calls` of all together.
     """
@@ -135,10 +138,13 @@ def _look_through(
         values |= {"since_time": since.occurred_at, "since_id": since.id}
     if page is not None:
         is_new = f"""NOT EXISTS (
-            SELECT FROM ledger_usageevent e
-             WHERE e.project_id = one.project_id AND e.session = one.session AND e.session <> ''
-               AND (e.occurred_at, e.id) >= (%(page_time)s, %(page_id)s) AND {where.sql})"""
-        values |= {"page_time": page.occurred_at, "page_id": page.id}
+            SELECT FROM (
+                SELECT {where.sql} AS matches FROM ledger_usageevent e
+                 WHERE e.project_id = one.project_id AND e.session = one.session AND e.session <> '' AND {bounds}
+                   AND (e.occurred_at, e.id) >= (%(page_time)s, %(page_id)s)
+                 ORDER BY e.occurred_at, e.id LIMIT %(most)s) AS newer
+             WHERE newer.matches)"""
+        values |= {"page_time": page.occurred_at, "page_id": page.id, "most": MOST_LISTED}
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -186,7 +192,8 @@ def _summed(wanted: EventFilter, latest: Mapping[_Key, Position]) -> list[Sessio
         cursor.execute(
             f"""
             WITH calls AS MATERIALIZED (
-                SELECT s.place, one.*, count(*) OVER (PARTITION BY s.place) AS looked_at
+                SELECT s.place, one.*, count(*) OVER (PARTITION BY s.place) AS looked_at,
+                       row_number() OVER (PARTITION BY s.place ORDER BY one.occurred_at DESC, one.id DESC) AS nth
                   FROM unnest(%(projects)s::uuid[], %(sessions)s::text[], %(times)s::timestamptz[], %(ids)s::uuid[])
                        WITH ORDINALITY AS s (project_id, session, occurred_at, id, place)
                  CROSS JOIN LATERAL (
@@ -197,7 +204,8 @@ def _summed(wanted: EventFilter, latest: Mapping[_Key, Position]) -> list[Sessio
                          FROM ledger_usageevent e
                         WHERE e.project_id = s.project_id AND e.session = s.session AND e.session <> ''
                           AND {_bounds(wanted)} AND (e.occurred_at, e.id) <= (s.occurred_at, s.id)
-                        ORDER BY e.occurred_at DESC, e.id DESC LIMIT %(most)s) AS one),
+                        -- One more than is summed says whether there are more.
+                        ORDER BY e.occurred_at DESC, e.id DESC LIMIT %(most)s + 1) AS one),
             now AS (
                 SELECT c.*, COALESCE(a.status, c.price_status) AS status,
                        COALESCE(a.currency, c.currency) AS currency_now,
@@ -209,9 +217,9 @@ def _summed(wanted: EventFilter, latest: Mapping[_Key, Position]) -> list[Sessio
                               max(a.currency) AS currency, sum(a.cost) AS cost,
                               sum(COALESCE(a.input_tokens, 0) + COALESCE(a.output_tokens, 0)) AS tokens
                          FROM ledger_adjustment a WHERE a.event_id = c.id) AS a ON true
-                 WHERE c.matches)
+                 WHERE c.matches AND c.nth <= %(most)s)
             SELECT n.place, CASE n.status WHEN 'priced' THEN n.currency_now END AS unit,
-                   min(n.occurred_at), max(n.ended_at), max(n.looked_at) = %(most)s,
+                   min(n.occurred_at), max(n.ended_at), max(n.looked_at) > %(most)s,
                    count(*) FILTER (WHERE n.status <> 'duplicate'),
                    count(*) FILTER (WHERE n.status <> 'duplicate' AND n.ending = 'error'),
                    count(*) FILTER (WHERE n.status = 'failed'), count(*) FILTER (WHERE n.status = 'unpriced'),
