@@ -72,8 +72,8 @@ _ANSWERED = frozenset(
 )  # fmt: skip
 # Rows that are read at once.
 _CHUNK = 1_000
-# Rows of the ledger not yet in the sums that `current` adds, and the transactions that they may be of.
-MOST_NOTED, MOST_NOTES = 5_000, 500
+# Rows of the ledger not yet in the sums that `current` adds.
+MOST_NOTED = 5_000
 Key = tuple[Any, ...]
 
 
@@ -212,19 +212,23 @@ def current(wanted: EventFilter, zone: ZoneInfo) -> Totals:
         source = _Source.of(Question(wanted, zone))
     except UnansweredError:
         return totals(wanted)
-    notes = list(Outbox.objects.all()[: MOST_NOTES + 1])
-    events = [event for note in notes for event in note.events]
-    adjustments = [adjustment for note in notes for adjustment in note.adjustments]
-    is_too_much = len(notes) > MOST_NOTES or len(events) + len(adjustments) > MOST_NOTED
-    if is_too_much or as_of() is None or any(note.recount_project_id for note in notes):
-        return totals(wanted)
     with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(cardinality(events) + cardinality(adjustments)), 0), count(recount_project_id)"
+            "  FROM ledger_outbox"
+        )
+        noted, recounts = cursor.fetchone()
+        if noted > MOST_NOTED or recounts or as_of() is None:
+            return totals(wanted)
+        notes = list(Outbox.objects.all()) if noted else []
+        events = [event for note in notes for event in note.events]
+        adjustments = [adjustment for note in notes for adjustment in note.adjustments]
         cursor.execute(
             f"SELECT r.currency, {_SUMS} FROM {source.table} r WHERE {source.where} GROUP BY r.currency",
             source.values,
         )
         rows = cursor.fetchall()
-        if events or adjustments:
+        if noted:
             cursor.execute(
                 f"SELECT r.currency, {_SUMS} FROM ({differences(source.where)}) AS r GROUP BY r.currency",
                 {**source.values, "events": events, "adjustments": adjustments},
