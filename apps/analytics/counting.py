@@ -118,16 +118,12 @@ _BY_TIME = _counting(
 )
 
 
-def differences(where: str) -> str:
-    """SQL: by currency, what rows of the ledger bring that are named as for `count_rows` and match, as SUMS. `where` is
-    about columns of sums `r`, whose `starts_at` is the time of the call."""
-    return f"""
-        SELECT r.currency, {_listed(*(f"sum(r.{name}) AS {name}" for name in SUMS))}
-          FROM (SELECT one.*, one.occurred_at AS starts_at
-                  FROM ({_EVENTS.format(events=_EVENT_IDS)} UNION ALL
-                        {_ADJUSTMENTS.format(adjustments=_ADJUSTMENT_IDS)}) AS one) AS r
-         WHERE {where} GROUP BY r.currency
-    """
+# What rows of the ledger bring that are named as for `count_rows`, as rows that sums could have: SQL of a table whose
+# `starts_at` is the time of the call.
+DIFFERENCES = f"""(
+    SELECT one.*, one.occurred_at AS starts_at
+      FROM ({_EVENTS.format(events=_EVENT_IDS)} UNION ALL {_ADJUSTMENTS.format(adjustments=_ADJUSTMENT_IDS)}) AS one)
+"""
 
 
 def count_rows(events: Sequence[UUID], adjustments: Sequence[UUID], zone: str) -> set[datetime]:

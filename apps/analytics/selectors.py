@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from django.db import connection
 
-from apps.analytics.counting import differences
+from apps.analytics.counting import DIFFERENCES
 from apps.analytics.distributions import Distribution, Gathered, sent
 from apps.analytics.insights import Spent
 from apps.analytics.models import DayRollup, QuarterRollup, Rollup, RollupState
@@ -221,17 +221,15 @@ def current(wanted: EventFilter, zone: ZoneInfo) -> Totals:
         if noted > MOST_NOTED or recounts or as_of() is None:
             return totals(wanted)
         notes = list(Outbox.objects.all()) if noted else []
-        events = [event for note in notes for event in note.events]
-        adjustments = [adjustment for note in notes for adjustment in note.adjustments]
-        cursor.execute(
-            f"SELECT r.currency, {_SUMS} FROM {source.table} r WHERE {source.where} GROUP BY r.currency",
-            source.values,
-        )
-        rows = cursor.fetchall()
-        if noted:
+        values = {
+            **source.values,
+            "events": [event for note in notes for event in note.events],
+            "adjustments": [adjustment for note in notes for adjustment in note.adjustments],
+        }
+        rows = []
+        for table in (source.table, DIFFERENCES) if noted else (source.table,):
             cursor.execute(
-                f"SELECT r.currency, {_SUMS} FROM ({differences(source.where)}) AS r GROUP BY r.currency",
-                {**source.values, "events": events, "adjustments": adjustments},
+                f"SELECT r.currency, {_SUMS} FROM {table} AS r WHERE {source.where} GROUP BY r.currency", values
             )
             rows += cursor.fetchall()
     return _totals(rows)

@@ -42,13 +42,10 @@ def frame(request: MemberRequest, **context: Any) -> dict[str, Any]:
     return {"base": f"/o/{request.organization.id}/", "may_manage": may_manage(request), **context}
 
 
-@require_GET
-@organization_view(Ability.VIEW)
-def ledger(request: MemberRequest) -> HttpResponse:
-    """GET ledger/?project=&period=&from=&to=&status=&… — with the fields of FilterForm, and cursor."""
-    form = filter_form(request, request.GET)
-    views = menu(request, SavedView.Page.LEDGER, form)
-    context = frame(
+def frame_of_calls(request: MemberRequest, form: FilterForm, page: SavedView.Page) -> dict[str, Any]:
+    """What a page of calls has that are chosen by a filter: that, and the views that people saved of it."""
+    views = menu(request, page, form)
+    return frame(
         request,
         form=form,
         known=names.suggestions(),
@@ -56,6 +53,14 @@ def ledger(request: MemberRequest) -> HttpResponse:
         views=views,
         kept=views.kept,
     )
+
+
+@require_GET
+@organization_view(Ability.VIEW)
+def ledger(request: MemberRequest) -> HttpResponse:
+    """GET ledger/?project=&period=&from=&to=&status=&… — with the fields of FilterForm, and cursor."""
+    form = filter_form(request, request.GET)
+    context = frame_of_calls(request, form, SavedView.Page.LEDGER)
     with timezone.override(zone_of(request)):
         if not form.is_valid():
             return render(request, "usage/ledger.html", context, status=422)

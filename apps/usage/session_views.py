@@ -15,7 +15,6 @@ from apps.analytics import names
 from apps.analytics.charts import MOST_SERIES, colours
 from apps.analytics.filters import zone_of
 from apps.analytics.models import SavedView
-from apps.analytics.saved_views import menu
 from apps.ledger.labels import is_hidden
 from apps.ledger.selectors import (
     BadCursorError,
@@ -31,7 +30,7 @@ from apps.ledger.snapshot import snapshot
 from apps.organizations.access import MemberRequest, organization_view
 from apps.organizations.roles import Ability
 from apps.projects.models import Project
-from apps.usage.ledger_views import ROWS_ON_A_PAGE, filter_form, frame, without
+from apps.usage.ledger_views import ROWS_ON_A_PAGE, filter_form, frame, frame_of_calls, without
 from apps.usage.timeline import timeline
 
 LONGEST_LABEL = 200
@@ -54,16 +53,7 @@ class Line:
 def sessions(request: MemberRequest) -> HttpResponse:
     """GET usage/sessions/?project=&period=&… — with the fields of FilterForm, and cursor: latest first."""
     form = filter_form(request, request.GET)
-    views = menu(request, SavedView.Page.SESSIONS, form)
-    context = frame(
-        request,
-        form=form,
-        page="sessions",
-        known=names.suggestions(),
-        zone=request.organization.time_zone,
-        views=views,
-        kept=views.kept,
-    )
+    context = frame_of_calls(request, form, SavedView.Page.SESSIONS) | {"page": "sessions"}
     with timezone.override(zone_of(request)):
         if not form.is_valid():
             return render(request, "usage/sessions.html", context, status=422)
