@@ -4,10 +4,13 @@ import struct
 from typing import Any, ClassVar
 
 import qrcode  # type: ignore[import-untyped]
+from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.base import forms as base_forms
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp import forms as totp_forms
+from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY
+from allauth.mfa.utils import decrypt, encrypt
 from allauth.mfa.webauthn import forms as webauthn_forms
 from django.conf import settings
 from fido2.webauthn import AuthenticationResponse, RegistrationResponse
@@ -86,8 +89,18 @@ class ReauthenticateForm(_CodeForm, base_forms.ReauthenticateForm):  # type: ign
 
 
 class ActivateTOTPForm(totp_forms.ActivateTOTPForm):  # type: ignore[misc]
+    secret: str
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        session = context.request.session
+        kept = session.get(SECRET_SESSION_KEY)
         super().__init__(*args, **kwargs)
+        # Between the page and the code that answers it, allauth keeps the secret in the session, which is a row of the
+        # database. It is encrypted there as it is afterwards.
+        if self.secret == kept:
+            self.secret = decrypt(kept)
+        else:
+            session[SECRET_SESSION_KEY] = encrypt(self.secret)
         self.fields["code"].label = "Code that the app shows"
         self.fields["code"].help_text = "6 digits"
         _ask_for_digits(self)

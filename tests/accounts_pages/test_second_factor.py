@@ -52,6 +52,15 @@ def stored() -> str:
         return "\n".join(row[0] for row in cursor.fetchall())
 
 
+def test_a_secret_that_is_being_set_up_is_not_in_clear_either(browser: Client) -> None:
+    secret = browser.get("/accounts/2fa/totp/activate/").context["form"].secret
+    assert secret not in str(dict(browser.session.items()))
+    wrong = f"{(int(totp(secret)) + 1) % 10**6:06}"
+    again = browser.post("/accounts/2fa/totp/activate/", {"code": wrong})
+    assert again.context["form"].secret == secret
+    assert secret not in str(dict(browser.session.items()))
+
+
 def test_the_secrets_are_not_in_clear_in_the_database(browser: Client, ada: Member) -> None:
     secret = set_up_app(browser)
     codes = re.findall(r"\b\d{8}\b", browser.get("/accounts/2fa/recovery-codes/download/").text)

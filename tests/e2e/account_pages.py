@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from playwright.sync_api import expect
 
-from tests.e2e.authenticators import plug_in_key, set_up_app, totp
+from tests.e2e.authenticators import code_of, plug_in_key, set_up_app
 from tests.e2e.people import Person
 
 
@@ -92,7 +92,7 @@ def account(person: Person) -> Iterator[str]:
     person.sees("Second factor")
     yield "second-factor-asked"
     person.ground.forget_codes()
-    person.fill(code_from_your_authenticator_app=totp(secret))
+    person.fill(code_from_your_authenticator_app=code_of(secret))
     person.press("Sign in")
     person.sees_vault("unlocked")
     person.sign_out()

@@ -5,7 +5,7 @@ import secrets
 
 from playwright.sync_api import expect
 
-from tests.e2e.authenticators import plug_in_key, set_up_app, totp, type_code
+from tests.e2e.authenticators import code_of, plug_in_key, set_up_app, totp, type_code
 from tests.e2e.ground import Ground
 from tests.e2e.people import People, Person
 
@@ -118,7 +118,7 @@ def test_after_a_while_it_has_to_be_them_again(people: People, ground: Ground) -
     dora.sees("Confirm that it’s you")
     dora.visit("/accounts/2fa/reauthenticate/?next=/accounts/2fa/totp/deactivate/")
     ground.forget_codes()
-    dora.fill(code_from_your_authenticator_app=totp(secret))
+    dora.fill(code_from_your_authenticator_app=code_of(secret))
     dora.press("Continue")
     dora.sees("Remove the authenticator app")
 
