@@ -29,6 +29,8 @@ from apps.pricing.meters import Meter
 
 QUARTER = timedelta(minutes=15)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+# What the database's clock can tell apart.
+_TICK = timedelta(microseconds=1)
 # Combinations whose distributions are in memory at a time: up to some ten kilobytes each.
 _PIECE = 500
 
@@ -70,9 +72,11 @@ _ANSWERED = frozenset(
     ("project_ids", "start", "end", "provider", "model", "client_name", "provider_key_id", "operation", "ending",
      "error_type")
 )  # fmt: skip
+# Of these, what no index of the ledger begins with.
+_COMPARED = _ANSWERED - {"project_ids", "start", "end"}
 # Rows that are read at once.
 _CHUNK = 1_000
-# Rows of the ledger not yet in the sums that `current` adds.
+# Rows of the ledger not yet in the sums that are looked at with them.
 MOST_NOTED = 5_000
 Key = tuple[Any, ...]
 
@@ -209,30 +213,71 @@ def current(wanted: EventFilter, zone: ZoneInfo) -> Totals:
     """apps.ledger.selectors.totals, read from the sums and from the rows that are noted for them, where these can say
     it: in a time that does not depend on how many rows match. In a snapshot."""
     try:
-        source = _Source.of(Question(wanted, zone))
+        found = _up_to_now(_Source.of(Question(wanted, zone)), f"r.currency, {_SUMS}", "GROUP BY r.currency")
     except UnansweredError:
-        return totals(wanted)
+        found = None
+    return totals(wanted) if found is None else _totals(chain(*found))
+
+
+def narrowed(wanted: EventFilter, zone: ZoneInfo) -> EventFilter:
+    """The same calls, within the time in which the sums, and the rows that are noted for them, know of any: who looks
+    for the newest of them need not pass over those that others made since. In a snapshot."""
+    if not any(getattr(wanted, name) is not None for name in _COMPARED):
+        return wanted  # an index finds them
+    sums = _Source.of(Question(widened(wanted), zone))
+    found = _up_to_now(sums, "min(r.starts_at), max(r.starts_at)", "AND r.events <> 0")
+    if found is None:
+        return wanted
+    [(first, last)], *noted = found
+    spans = [span for [span] in noted]
+    if last is not None:
+        spans.append((first, _end_of_last(sums, last)))
+    spans = [span for span in spans if span[0] is not None]
+    # `end` is no part of it.
+    start = min((start for start, _ in spans), default=_EPOCH)
+    end = max((end for _, end in spans), default=_EPOCH - _TICK) + _TICK
+    return msgspec.structs.replace(
+        wanted,
+        start=start if wanted.start is None else max(start, wanted.start),
+        end=end if wanted.end is None else min(end, wanted.end),
+    )
+
+
+def _end_of_last(sums: "_Source", starts_at: datetime) -> datetime:
+    """When the last quarter of an hour ends that has calls, of which the last row of these sums starts then."""
+    if sums.table == DayRollup._meta.db_table:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT max(r.starts_at) FROM {QuarterRollup._meta.db_table} r"
+                f" WHERE {sums.where} AND r.events <> 0 AND r.starts_at >= %(last_day)s",
+                {**sums.values, "last_day": starts_at},
+            )
+            [starts_at] = cursor.fetchone()
+    return starts_at + QUARTER
+
+
+def _up_to_now(sums: "_Source", columns: str, rest: str) -> list[list[Sequence[Any]]] | None:
+    """What a SELECT of these sums finds, and then what it finds of the rows that are noted for them, if there are any.
+    None where too many are, or the sums are being made anew."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(sum(cardinality(events) + cardinality(adjustments)), 0), count(recount_project_id)"
             "  FROM ledger_outbox"
         )
-        noted, recounts = cursor.fetchone()
-        if noted > MOST_NOTED or recounts or as_of() is None:
-            return totals(wanted)
-        notes = list(Outbox.objects.all()) if noted else []
+        number, recounts = cursor.fetchone()
+        if number > MOST_NOTED or recounts or as_of() is None:
+            return None
+        notes = list(Outbox.objects.all()) if number else []
         values = {
-            **source.values,
+            **sums.values,
             "events": [event for note in notes for event in note.events],
             "adjustments": [adjustment for note in notes for adjustment in note.adjustments],
         }
-        rows = []
-        for table in (source.table, DIFFERENCES) if noted else (source.table,):
-            cursor.execute(
-                f"SELECT r.currency, {_SUMS} FROM {table} AS r WHERE {source.where} GROUP BY r.currency", values
-            )
-            rows += cursor.fetchall()
-    return _totals(rows)
+        found = []
+        for table in (sums.table, DIFFERENCES) if number else (sums.table,):
+            cursor.execute(f"SELECT {columns} FROM {table} AS r WHERE {sums.where} {rest}", values)
+            found.append(cursor.fetchall())
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from apps.analytics import filters, names
 from apps.analytics.filters import zone_of
 from apps.analytics.models import SavedView
 from apps.analytics.saved_views import menu
-from apps.analytics.selectors import current
+from apps.analytics.selectors import current, narrowed
 from apps.ledger.models import UsageEvent
 from apps.ledger.selectors import BadCursorError, EventFilter, explain, page_of_events
 from apps.ledger.snapshot import snapshot
@@ -64,11 +64,13 @@ def ledger(request: MemberRequest) -> HttpResponse:
     with timezone.override(zone_of(request)):
         if not form.is_valid():
             return render(request, "usage/ledger.html", context, status=422)
-        wanted = form.wanted()
+        wanted, zone = form.wanted(), zone_of(request)
         try:
             with snapshot():
-                page = page_of_events(wanted, limit=ROWS_ON_A_PAGE, cursor=request.GET.get("cursor", ""))
-                sums = current(wanted, zone_of(request))
+                sums = current(wanted, zone)
+                page = page_of_events(
+                    narrowed(wanted, zone), limit=ROWS_ON_A_PAGE, cursor=request.GET.get("cursor", "")
+                )
         except BadCursorError:
             return redirect(without(request, "cursor"))
         context |= {

@@ -15,6 +15,7 @@ from apps.analytics import names
 from apps.analytics.charts import MOST_SERIES, colours
 from apps.analytics.filters import zone_of
 from apps.analytics.models import SavedView
+from apps.analytics.selectors import narrowed
 from apps.ledger.labels import is_hidden
 from apps.ledger.selectors import (
     BadCursorError,
@@ -60,7 +61,7 @@ def sessions(request: MemberRequest) -> HttpResponse:
         wanted, cursor = form.wanted(), request.GET.get("cursor", "")
         try:
             with snapshot():
-                found = page_of_sessions(wanted, cursor=cursor)
+                found = page_of_sessions(narrowed(wanted, zone_of(request)), cursor=cursor)
                 # Nothing matches, or nobody names sessions at all.
                 has_any = bool(
                     found.sessions or cursor or found.next_cursor or projects_with_events(with_sessions=True)

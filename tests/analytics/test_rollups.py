@@ -30,8 +30,8 @@ from apps.analytics.selectors import (
 )
 from apps.ledger import retention
 from apps.ledger.calls import Ending
-from apps.ledger.models import Outbox, UsageEvent
-from apps.ledger.selectors import EventFilter, Totals, totals
+from apps.ledger.models import Outbox, PriceStatus, UsageEvent
+from apps.ledger.selectors import EventFilter, Totals, page_of_events, totals
 from tenancy import tenant_scope
 from tests.cast import Workspace
 from tests.ledger import facts
@@ -125,6 +125,56 @@ def test_totals_of_now_are_the_ledgers_however_much_is_summed_up(
     wanted = EventFilter(project_ids=(project,), session="order 7")
     assert selectors.current(wanted, UTC_ZONE) == totals(wanted)
     assert asked
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+def test_a_time_without_calls_is_not_looked_through(
+    project: uuid.UUID, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    rare = partial(facts.event, project, model="gpt-4o-2024-05-13", session="order 7")
+    filters = [
+        EventFilter(project_ids=(project,), model="gpt-4o-2024-05-13"),
+        EventFilter(model="gpt-4o-2024-05-13", start=MAY, end=MAY + timedelta(days=2)),
+        EventFilter(model="gpt-4o-2024-05-13", start=MAY + timedelta(minutes=7), session="order 7"),
+        EventFilter(ending=Ending.ERROR, status=PriceStatus.FAILED),
+        EventFilter(error_type="Timeout", end=MAY + timedelta(hours=11, minutes=1)),
+        EventFilter(model="a model that nobody calls"),
+        EventFilter(project_ids=(project,)),
+    ]
+
+    def bounds() -> list[tuple[datetime | None, datetime | None]]:
+        found = []
+        for wanted in filters:
+            narrow = selectors.narrowed(wanted, ZoneInfo(zone))
+            assert page_of_events(narrow) == page_of_events(wanted)
+            found.append((narrow.start, narrow.end))
+        return found
+
+    given = [(wanted.start, wanted.end) for wanted in filters]
+    at = MAY + timedelta(hours=10, minutes=20)
+    rows = [rare(occurred_at=at), *facts.a_mix(project, count=30)]
+    note(rows)
+    # Without sums nothing is known.
+    assert bounds() == given
+    roll_up()
+    is_days = zone == "UTC"
+    first, last = MAY if is_days else MAY + timedelta(hours=10, minutes=15), MAY + timedelta(hours=10, minutes=30)
+    tick = timedelta(microseconds=1)
+    found = bounds()
+    assert found[0] == (first, last + tick)
+    assert found[5][0] == found[5][1]
+    assert found[6] == given[6]
+    # Of what is noted only, the time is known to the microsecond: before the others, and after them.
+    later, sooner = MAY + timedelta(days=3), MAY - timedelta(days=3)
+    note([rare(occurred_at=later), rare(occurred_at=sooner)])
+    assert bounds()[:2] == [(sooner, later + tick), (MAY if is_days else first, last + tick)]
+    # A repriced call has two rows of sums.
+    facts.reprice(rows[0], "0.5")
+    bounds()
+    monkeypatch.setattr(selectors, "MOST_NOTED", 1)
+    assert bounds() == given
+    roll_up()
+    bounds()
 
 
 def test_counting_in_steps_is_counting_at_once(project: uuid.UUID) -> None:
