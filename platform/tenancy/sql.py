@@ -117,8 +117,33 @@ class Statement:
         return name
 
 
-def _check(server: pq.abc.PGconn, result: pq.abc.PGresult) -> pq.abc.PGresult:
-    if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+class CopyIn:
+    """A COPY … FROM STDIN, in a transaction that has begun. `{tenant}` in the text stands for the current scope's
+    schema."""
+
+    def __init__(self, sql: str) -> None:
+        self._sql = sql
+
+    def send(self, data: bytes) -> None:
+        """All rows, in the format that the text names. Raises Django's database errors: then the transaction is over.
+
+        Raises RuntimeError outside a transaction, where half of it could be sent twice.
+        """
+        if not connection.in_atomic_block:
+            raise RuntimeError("Rows are copied in a transaction.")
+        text = self._sql.replace("{tenant}", require_scope().schema_name)
+        server: pq.abc.PGconn = connection.connection.pgconn
+        with connection.wrap_database_errors:
+            _check(server, server.exec_(text.encode()), ExecStatus.COPY_IN)
+            server.put_copy_data(data)
+            server.put_copy_end()
+            # To the end, or what comes next is answered with what is left of these.
+            for result in list(iter(server.get_result, None)):
+                _check(server, result)
+
+
+def _check(server: pq.abc.PGconn, result: pq.abc.PGresult, *more: ExecStatus) -> pq.abc.PGresult:
+    if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, *more):
         return result
     error = errors.error_from_result(result)
     if server.status == ConnStatus.BAD or error.sqlstate is None:

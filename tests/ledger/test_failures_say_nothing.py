@@ -54,14 +54,15 @@ def reports(settings: Any, caplog: pytest.LogCaptureFixture) -> Iterator[Reports
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, sql: str) -> None:
-    for name in ("_STORE", "_STORE_ALLOWED"):
-        monkeypatch.setattr(rows, name, Statement(sql))
+    refusing = Statement(sql)
+    monkeypatch.setattr(rows, "_STORE_ALLOWED", refusing)
+    monkeypatch.setattr(rows._COPY, "send", lambda data: refusing.fetch_all(data.decode()))
 
 
-def check(reports: Reports, answer: bytes, *, quotes_rows: bool) -> None:
+def check(reports: Reports, answer: bytes, project_id: uuid.UUID, *, quotes_rows: bool) -> None:
     texts = reports.texts()
     assert mail.outbox
-    assert ('"project_id":' in texts[0]) is quotes_rows
+    assert (f'"{project_id}"' in texts[0]) is quotes_rows
     assert [text for text in [*texts, answer.decode(errors="replace")] if CANARY in text] == []
 
 
@@ -88,7 +89,7 @@ def test_spans(
         headers=sdk.bearer,
     )
     assert answer.status_code == status
-    check(reports, answer.content, quotes_rows=status != 200)
+    check(reports, answer.content, acme.project.id, quotes_rows=status != 200)
 
 
 @pytest.mark.parametrize("response", ["", "chatcmpl-7"])
@@ -132,4 +133,4 @@ def test_events(
         headers=sdk.bearer,
     )
     assert answer.status_code == status
-    check(reports, answer.content, quotes_rows=status != 200)
+    check(reports, answer.content, acme.project.id, quotes_rows=status != 200)
