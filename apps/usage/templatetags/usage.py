@@ -21,6 +21,7 @@ register = template.Library()
 # Written before the amount; others by their code.
 # A hyphen is too short for a minus sign beside figures.
 MINUS = "\N{MINUS SIGN}"
+SPACE = "\N{NO-BREAK SPACE}"
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
 CENTS = Decimal("0.01")
 MINUTE = timedelta(minutes=1)
@@ -114,16 +115,16 @@ def signed(number: int | None) -> str:
 
 @register.filter
 def milliseconds(value: float | None) -> str:
-    """870 ms, 4.2 s, 3 min 20 s."""
+    """870 ms, 4.2 s, 3 min 20 s. In one piece: no line begins with a unit."""
     if value is None:
         return "—"
     if value < 1_000:
-        return f"{value:.0f} ms" if value >= 10 or value == 0 else f"{value:.1f} ms"
+        return f"{value:.0f}{SPACE}ms" if value >= 10 or value == 0 else f"{value:.1f}{SPACE}ms"
     seconds = value / 1_000
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}{SPACE}s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes:,} min {rest} s" if rest else f"{minutes:,} min"
+    return f"{minutes:,}{SPACE}min{SPACE}{rest}{SPACE}s" if rest else f"{minutes:,}{SPACE}min"
 
 
 @register.filter
@@ -133,7 +134,7 @@ def lasting(length: timedelta) -> str:
     if minutes < 60:
         return milliseconds(length / timedelta(milliseconds=1))
     whole, rest, units = (*divmod(minutes, 60), ("h", "min")) if minutes < 1_440 else (*divmod(minutes // 60, 24), "dh")
-    return f"{whole:,} {units[0]} {rest} {units[1]}" if rest else f"{whole:,} {units[0]}"
+    return SPACE.join([f"{whole:,}", units[0], *([str(rest), units[1]] if rest else [])])
 
 
 @register.filter

@@ -100,6 +100,7 @@ export function connectChart(figure: HTMLElement): void {
   const read = readTable(table);
   const keys = [...figure.querySelectorAll<HTMLElement>(".chart-key")];
   const isBars = figure.dataset["chart"] === "bars";
+  const unit = figure.dataset["unit"] ?? "";
   const caption = table.caption?.textContent?.trim() ?? "";
   const canvas = element("canvas", { role: "img", "aria-label": `${caption}, as a chart. The table has the same.` });
   frame.append(canvas);
@@ -151,7 +152,12 @@ export function connectChart(figure: HTMLElement): void {
         beginAtZero: true,
         grid: { display: true },
         border: { display: false },
-        ticks: { maxTicksLimit: 6, callback: (value) => scaleText(figure.dataset["unit"] ?? "")(Number(value)) },
+        ticks: {
+          maxTicksLimit: 6,
+          callback: (value) => scaleText(unit)(Number(value)),
+          // There is no half a call.
+          ...(unit === "calls" || unit === "tokens" ? { precision: 0 } : {}),
+        },
       },
     },
     plugins: {
