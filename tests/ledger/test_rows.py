@@ -1,0 +1,109 @@
+"""A row of the ledger on its way into the database: what comes out is what went in."""
+
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from django.db import DataError, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from apps.ledger.emitters.values import clean
+from apps.ledger.models import Outbox, UsageEvent
+from apps.ledger.rows import NewRow, encoded, store_rows
+from tenancy import tenant_scope
+from tenancy.ids import uuid7
+from tenancy.sql import CopyIn
+from tests.cast import Workspace
+
+MAY = datetime(2026, 5, 1, 10, 0, 0, 123_456, tzinfo=UTC)
+SPECIAL = ["null", "NULL", "", '"', '""', "\\", "\\\\", '\\"', "\\.", "\\n", ",", "{}", "a, b", " ", "\x80", "\u2028"]
+# As emitters and shapes let them pass.
+TEXT = st.sampled_from(SPECIAL) | st.text(max_size=64).map(lambda text: clean(text, 64))
+NUMBER = st.none() | st.floats(0, 1e12)
+COUNT = st.none() | st.integers(0, 10**12)
+
+
+def row(**changes: Any) -> NewRow:
+    facts: dict[str, Any] = {"source": "semconv", "occurred_at": MAY, "price_status": "unpriced"} | changes
+    return NewRow(id=uuid7(), event_id=uuid.uuid4(), project_id=uuid.uuid4(), **facts)
+
+
+def stored(rows: list[NewRow]) -> list[dict[str, Any]]:
+    """The rows as the database has them, in the types of NewRow."""
+    with transaction.atomic():
+        store_rows([encoded(each) for each in rows])
+    by_id = {each["id"]: each for each in UsageEvent.objects.values(*NewRow.__struct_fields__)}
+    return [by_id[each.id] for each in rows]
+
+
+def expected(sent: NewRow) -> dict[str, Any]:
+    facts = msgspec.structs.asdict(sent)
+    return facts | {name: msgspec.json.decode(facts[name]) for name in ("price_lines", "flags")}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(TEXT, min_size=8, max_size=8),
+    numbers=st.lists(NUMBER, min_size=3, max_size=3),
+    counts=st.lists(COUNT, min_size=4, max_size=4),
+    flags=st.lists(TEXT, max_size=3),
+    lines=st.lists(st.dictionaries(TEXT, TEXT, max_size=3), max_size=3),
+    cost=st.none() | st.decimals(0, 10**9, places=12),
+    is_batch=st.booleans(),
+)
+def test_every_text_and_number_is_stored_as_it_is(
+    acme: Workspace,
+    texts: list[str],
+    numbers: list[float | None],
+    counts: list[int | None],
+    flags: list[str],
+    lines: list[dict[str, str]],
+    cost: Decimal | None,
+    is_batch: bool,
+) -> None:
+    first = row(
+        **dict(
+            zip(
+                ("provider", "model", "request_model", "client_name", "session", "user_label", "response_id", "scope"),
+                texts,
+                strict=True,
+            )
+        ),
+        **dict(
+            zip(("time_to_first_token_ms", "total_duration_ms", "tokens_per_second"), numbers, strict=True),
+        ),
+        **dict(zip(("input_tokens", "output_tokens", "fingerprint", "sequence_number"), counts, strict=True)),
+        price_status="unpriced" if cost is None else "priced",
+        cost=cost,
+        reported_cost=cost,
+        is_batch=is_batch,
+        cache_in_input=not is_batch,
+        flags=msgspec.json.encode(flags).decode(),
+        price_lines=msgspec.json.encode(lines).decode(),
+        trace_id=uuid.uuid4(),
+        ingest_token_id=uuid.uuid4(),
+    )
+    with tenant_scope(acme.organization):
+        rows = [first, row(), row(session="of the last")]
+        assert stored(rows) == [expected(each) for each in rows]
+        # Whoever sums them up is told of all of them, in the same transaction.
+        assert sorted(Outbox.objects.latest("id").events) == sorted(each.id for each in rows)
+
+
+def test_one_bad_row_leaves_none_and_the_connection_as_it_was(acme: Workspace) -> None:
+    with tenant_scope(acme.organization):
+        with pytest.raises(DataError):
+            stored([row(), row(provider="p" * 65)])
+        assert not UsageEvent.objects.exists()
+        assert len(stored([row()])) == 1
+
+
+def test_rows_are_copied_in_a_transaction_only(acme: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenancy.sql.connection", SimpleNamespace(in_atomic_block=False))
+    with tenant_scope(acme.organization), pytest.raises(RuntimeError):
+        CopyIn("COPY {tenant}.ledger_usageevent (id) FROM STDIN").send(b"")
