@@ -80,6 +80,8 @@ class _Prepared:
     reporter: Reporter
     new: Sequence[_New]
     links: Sequence[SpanParent]
+    # What to look for.
+    keys: "_Keys"
 
 
 @dataclass(slots=True)
@@ -110,7 +112,10 @@ def store_related(batch: Batch) -> dict[uuid.UUID, Outcome]:
                     new.append(_prepare(reporter, call, context, now))
                 else:
                     outcomes[call.event_id] = Outcome.FOREIGN_PROVIDER_KEY
-            stored = _group.store(queue, _Prepared(reporter, new, batch.links[part]))
+            links = batch.links[part]
+            stored = _group.store(
+                queue, _Prepared(reporter, new, links, _Keys.of([each.report for each in new], links))
+            )
             if stored.is_revoked:
                 refuse_revoked()
             outcomes |= stored.outcomes
@@ -229,6 +234,7 @@ def _commit(batches: Sequence[_Prepared]) -> list[Stored]:
         answers: list[Stored] = []
         fresh: dict[uuid.UUID, _New] = {}
         links: dict[uuid.UUID, uuid.UUID] = {}
+        wanted = _Keys()
         for batch in batches:
             reporter, answer = batch.reporter, Stored()
             answers.append(answer)
@@ -243,9 +249,10 @@ def _commit(batches: Sequence[_Prepared]) -> list[Stored]:
                     answer.outcomes[event_id] = Outcome.STORED
                     fresh[event_id] = new
             links.update(batch.links)
+            wanted |= batch.keys
         if not (fresh or links):
             return answers
-        known, parents = _related(project_id, fresh, links)
+        known, parents = _related(project_id, wanted, links)
         for event_id in known.keys() & fresh.keys():
             del fresh[event_id]
             for answer in answers:
@@ -300,14 +307,12 @@ def _begin(project_id: uuid.UUID) -> frozenset[int]:
 
 
 def _related(
-    project_id: uuid.UUID, fresh: Mapping[uuid.UUID, _New], links: Mapping[uuid.UUID, uuid.UUID]
+    project_id: uuid.UUID, wanted: "_Keys", links: Mapping[uuid.UUID, uuid.UUID]
 ) -> tuple[dict[uuid.UUID, Standing], dict[uuid.UUID, uuid.UUID]]:
     """All events that may be the same calls as the new ones, by event id, and all links of their traces."""
     known: dict[uuid.UUID, Standing] = {}
     parents = dict(links)
     asked = _Keys()
-    wanted = _Keys.of(new.report for new in fresh.values())
-    wanted.traces |= {_trace(event_id) for event_id in links}
     for _ in range(MOST_LOOKS):
         wanted -= asked
         if not wanted:
@@ -321,13 +326,13 @@ def _related(
             break
         found = standings(UsageEvent.objects.filter(id__in=ids))
         known |= {standing.event.event_id: standing for standing in found}
-        wanted = _Keys.of(_report_of(standing) for standing in found)
+        wanted = _Keys.of([_report_of(standing) for standing in found])
     return known, parents
 
 
 def _trace(event_id: uuid.UUID) -> str:
-    """What the event ids of a span's whole trace begin with: their first eight bytes, as text."""
-    return str(event_id)[:18]
+    """What the event ids of a span's whole trace begin with: their first eight bytes, in hex."""
+    return f"{event_id.int >> 64:016x}"
 
 
 class _Lookalike(NamedTuple):
@@ -348,8 +353,8 @@ class _Keys:
     lookalikes: set[_Lookalike] = field(default_factory=set)
 
     @classmethod
-    def of(cls, reports: Iterable[Report]) -> "_Keys":
-        keys = cls()
+    def of(cls, reports: Iterable[Report], links: Iterable[SpanParent] = ()) -> "_Keys":
+        keys = cls({_trace(link.event_id) for link in links})
         for report in reports:
             keys.traces.add(_trace(report.event_id))
             if report.response_id:
@@ -364,8 +369,8 @@ class _Keys:
         windows = _windows(lookalikes)
         scopes = {scope: _quoted(scope) for scope in {each.scope for each in lookalikes}}
         return (
-            _array(f"{trace}-0000-000000000000" for trace in self.traces),
-            _array(f"{trace}-ffff-ffffffffffff" for trace in self.traces),
+            _array([trace + "0" * 16 for trace in self.traces]),
+            _array([trace + "f" * 16 for trace in self.traces]),
             _array(_quoted(each) for each in self.responses),
             _array(str(lookalikes[window.first].fingerprint) for window in windows),
             _array(scopes[lookalikes[window.first].scope] for window in windows),

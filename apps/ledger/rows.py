@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -36,24 +37,32 @@ class Flag(StrEnum):
     TIME_OF_REPORT = "time_of_report"
 
 
-class NewRow(msgspec.Struct, array_like=True, kw_only=True, gc=False):
+# What a row says as the call does, in NewRow's order. Fifty arguments by name take longer than all else about a row.
+_facts_of = attrgetter(
+    "event_id", "source", "provider_key_id", "provider", "request_model", "operation", "service_tier", "is_batch",
+    "cache_in_input", "client_name", "session", "user", "ending", "error_type", "time_to_first_token_ms",
+    "time_to_last_token_ms", "total_duration_ms", "tokens_per_second", "chunks_received", "avg_chunk_size",
+    "inter_chunk_latency_variance_ms", "reported_cost", "trace_id", "parent_event_id", "response_id", "scope",
+    "sequence_source", "sequence_number",
+)  # fmt: skip
+
+
+class NewRow(msgspec.Struct, array_like=True, gc=False):
     """A row as it is handed to PostgreSQL. `price_lines` and `flags` are JSON.
 
     Texts have no control characters: emitters/values.py takes them out, shapes.py refuses them.
     """
 
     id: uuid.UUID
-    event_id: uuid.UUID
     project_id: uuid.UUID
-    source: str
     occurred_at: datetime
     price_status: str
-    key_generation: int | None = None
-    ingest_token_id: uuid.UUID | None = None
-    provider_key_id: uuid.UUID | None = None
 
+    # The facts of the call.
+    event_id: uuid.UUID
+    source: str
+    provider_key_id: uuid.UUID | None = None
     provider: str = ""
-    model: str = ""
     request_model: str = ""
     operation: str = ""
     service_tier: str = ""
@@ -64,7 +73,36 @@ class NewRow(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     user_label: str = ""
     ending: str = Ending.OK
     error_type: str = ""
+    time_to_first_token_ms: float | None = None
+    time_to_last_token_ms: float | None = None
+    total_duration_ms: float | None = None
+    tokens_per_second: float | None = None
+    chunks_received: int | None = None
+    avg_chunk_size: float | None = None
+    inter_chunk_latency_variance_ms: float | None = None
+    reported_cost: Decimal | None = None
+    trace_id: uuid.UUID | None = None
+    parent_event_id: uuid.UUID | None = None
+    response_id: str = ""
+    scope: str = ""
+    sequence_source: str = ""
+    sequence_number: int | None = None
 
+    model: str = ""
+    key_generation: int | None = None
+    ingest_token_id: uuid.UUID | None = None
+    fingerprint: int | None = None
+
+    price_reason: str = ""
+    price_rule: str = ""
+    price_snapshot_id: int | None = None
+    price_lines: str = "[]"
+    cost: Decimal | None = None
+    currency: str = ""
+    flags: str = "[]"
+    same_call_as: uuid.UUID | None = None
+
+    # In the order of METER_COLUMNS.
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_tokens: int | None = None
@@ -74,32 +112,6 @@ class NewRow(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     audio_input_tokens: int | None = None
     audio_output_tokens: int | None = None
     requests: int | None = None
-
-    time_to_first_token_ms: float | None = None
-    time_to_last_token_ms: float | None = None
-    total_duration_ms: float | None = None
-    tokens_per_second: float | None = None
-    chunks_received: int | None = None
-    avg_chunk_size: float | None = None
-    inter_chunk_latency_variance_ms: float | None = None
-
-    price_reason: str = ""
-    price_rule: str = ""
-    price_snapshot_id: int | None = None
-    price_lines: str = "[]"
-    cost: Decimal | None = None
-    currency: str = ""
-    reported_cost: Decimal | None = None
-    flags: str = "[]"
-    same_call_as: uuid.UUID | None = None
-
-    trace_id: uuid.UUID | None = None
-    parent_event_id: uuid.UUID | None = None
-    response_id: str = ""
-    scope: str = ""
-    fingerprint: int | None = None
-    sequence_source: str = ""
-    sequence_number: int | None = None
 
 
 def row_of(
@@ -113,58 +125,31 @@ def row_of(
 ) -> NewRow:
     """The call's row. Its columns are what was reported; `price` is what it counts for on arrival, `meters` are those
     of `meters_of`."""
-    quantities: dict[str, Any] = {METER_COLUMNS[meter]: quantity for meter, quantity in meters.items()}
     flags: list[str] = list(price.flags)
     latest, ended_at = now + SKEW, call.ended_at
     if occurred_at > latest or (ended_at and not (call.started_at or ended_at) <= ended_at <= latest):
         flags.append(Flag.CLOCK_SKEW)
     if call.started_at is None:
         flags.append(Flag.TIME_OF_REPORT)
-    return NewRow(
-        id=uuid7(),
-        event_id=call.event_id,
-        project_id=reporter.project_id,
-        source=call.source,
-        occurred_at=occurred_at,
-        price_status=price.status,
-        key_generation=reporter.generation,
-        ingest_token_id=reporter.ingest_token_id,
-        provider_key_id=call.provider_key_id,
-        provider=call.provider,
-        model=call.model or call.request_model,
-        request_model=call.request_model,
-        operation=call.operation,
-        service_tier=call.service_tier,
-        is_batch=call.is_batch,
-        cache_in_input=call.cache_in_input,
-        client_name=call.client_name,
-        session=call.session,
-        user_label=call.user,
-        ending=call.ending,
-        error_type=call.error_type,
-        time_to_first_token_ms=call.time_to_first_token_ms,
-        time_to_last_token_ms=call.time_to_last_token_ms,
-        total_duration_ms=call.total_duration_ms,
-        tokens_per_second=call.tokens_per_second,
-        chunks_received=call.chunks_received,
-        avg_chunk_size=call.avg_chunk_size,
-        inter_chunk_latency_variance_ms=call.inter_chunk_latency_variance_ms,
-        price_reason=price.reason,
-        price_rule=price.rule,
-        price_snapshot_id=price.snapshot_id,
-        price_lines=_json(price.lines),
-        cost=price.cost,
-        currency=price.currency,
-        reported_cost=call.reported_cost,
-        flags=_json(flags),
-        trace_id=call.trace_id,
-        parent_event_id=call.parent_event_id,
-        response_id=call.response_id,
-        scope=call.scope,
-        fingerprint=fingerprint(call.instance, meters),
-        sequence_source=call.sequence_source,
-        sequence_number=call.sequence_number,
-        **quantities,
+    return NewRow(  # type: ignore[call-arg]  # how many meters there are is not in the type of the mapping
+        uuid7(),
+        reporter.project_id,
+        occurred_at,
+        price.status,
+        *_facts_of(call),
+        call.model or call.request_model,
+        reporter.generation,
+        reporter.ingest_token_id,
+        fingerprint(call.instance, meters),
+        price.reason,
+        price.rule,
+        price.snapshot_id,
+        _json(price.lines),
+        price.cost,
+        price.currency,
+        _json(flags),
+        None,  # no other row counts for it
+        *map(meters.get, METER_COLUMNS),
     )
 
 

@@ -5,14 +5,9 @@ import os
 import re
 import uuid
 
-from uuid_utils.compat import uuid7 as _uuid7
+import uuid_utils
 
 SCHEMA_NAME = re.compile(r"t_[a-z2-7]{16}")
-
-
-def uuid7() -> uuid.UUID:
-    """A UUIDv7 (RFC 9562): sorts by creation time, unique across tenants."""
-    return _uuid7()
 
 
 _new, _set, _UNKNOWN = object.__new__, object.__setattr__, uuid.SafeUUID.unknown
@@ -24,6 +19,11 @@ def uuid_of(data: bytes) -> uuid.UUID:
     _set(made, "int", int.from_bytes(data))
     _set(made, "is_safe", _UNKNOWN)
     return made
+
+
+def uuid7() -> uuid.UUID:
+    """A UUIDv7 (RFC 9562): sorts by creation time, unique across tenants."""
+    return uuid_of(uuid_utils.uuid7().bytes)
 
 
 def new_schema_name() -> str:

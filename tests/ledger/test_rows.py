@@ -1,10 +1,11 @@
 """A row of the ledger on its way into the database: what comes out is what went in."""
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -12,9 +13,13 @@ from django.db import DataError, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from apps.directory.callers import Reporter
+from apps.ledger.calls import Call, Ending
 from apps.ledger.emitters.values import clean
-from apps.ledger.models import Outbox, UsageEvent
-from apps.ledger.rows import NewRow, encoded, store_rows
+from apps.ledger.models import METER_COLUMNS, Outbox, PriceStatus, UsageEvent
+from apps.ledger.prices import Price
+from apps.ledger.rows import NewRow, encoded, row_of, store_rows
+from apps.ledger.settling import fingerprint
 from tenancy import tenant_scope
 from tenancy.ids import uuid7
 from tenancy.sql import CopyIn
@@ -44,6 +49,59 @@ def stored(rows: list[NewRow]) -> list[dict[str, Any]]:
 def expected(sent: NewRow) -> dict[str, Any]:
     facts = msgspec.structs.asdict(sent)
     return facts | {name: msgspec.json.decode(facts[name]) for name in ("price_lines", "flags")}
+
+
+def test_each_fact_of_a_call_has_its_place() -> None:
+    values: dict[str, Any] = {}
+    for number, field in enumerate(msgspec.structs.fields(Call), 1):
+        # Some value of the field's type that no other field has; both booleans are turned round.
+        kind = str(field.type)
+        match kind:
+            case _ if "Mapping" in kind:
+                values[field.name] = {meter: 100 + place for place, meter in enumerate(METER_COLUMNS)}
+            case _ if "UUID" in kind:
+                values[field.name] = uuid.UUID(int=number)
+            case _ if "datetime" in kind:
+                values[field.name] = MAY + timedelta(seconds=number)
+            case _ if "Decimal" in kind:
+                values[field.name] = Decimal(number)
+            case _ if "bool" in kind:
+                values[field.name] = not field.default
+            case _ if "int" in kind or "float" in kind:
+                values[field.name] = number
+            case _ if "Ending" in kind:
+                values[field.name] = Ending.CANCELLED
+            case _:
+                values[field.name] = field.name
+    call = Call(**values)
+    reporter = Reporter(uuid.UUID(int=101), Mock(), 102, uuid.UUID(int=103))
+    price = Price(PriceStatus.PRICED, "reason", "rule", 104, ({"price_id": 1},), Decimal(105), "EUR", ("a flag",))
+    made = row_of(reporter, call, price, call.meters, occurred_at=MAY, now=MAY)
+    named = {"user": "user_label"}
+    row_says = msgspec.structs.asdict(made)
+    of_call = {named.get(name, name): value for name, value in values.items()}
+    apart = {"meters", "instance", "started_at", "ended_at"}
+    assert {name: row_says.pop(name) for name in of_call.keys() - apart} == {
+        name: value for name, value in of_call.items() if name not in apart
+    }
+    assert row_says.pop("id").version == 7
+    assert row_says == {
+        "project_id": reporter.project_id,
+        "occurred_at": MAY,
+        "price_status": "priced",
+        "key_generation": 102,
+        "ingest_token_id": reporter.ingest_token_id,
+        "fingerprint": fingerprint("instance", call.meters),
+        "price_reason": "reason",
+        "price_rule": "rule",
+        "price_snapshot_id": 104,
+        "price_lines": '[{"price_id":1}]',
+        "cost": Decimal(105),
+        "currency": "EUR",
+        "flags": '["a flag"]',
+        "same_call_as": None,
+        **{name: 100 + place for place, name in enumerate(METER_COLUMNS.values())},
+    }
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -98,7 +98,8 @@ def decode(body: bytes, content_type: str) -> Decoded:
 def _moment(nanoseconds: int) -> datetime | None:
     if not _EARLIEST <= nanoseconds <= _LATEST:
         return None
-    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    # Days, seconds, microseconds.
+    return _EPOCH + timedelta(0, 0, nanoseconds // 1000)
 
 
 def _event_id(trace_id: bytes, span_id: bytes) -> uuid.UUID:
