@@ -1,8 +1,9 @@
 """An organization with millions of calls, and the pages over them.
 
 `main` runs in a process of its own on the stack's database (see sums.py) and prints JSON. Calls are spread over ninety
-days, three projects and nine models; each project has two programs, and a key of each of three providers. A quarter of
-the calls have a session. They are made in SQL: what is asked here is how long it takes to look at them.
+days, three projects and nine models, and come in the order of their times, as calls do; each project has two programs,
+and a key of each of three providers. A quarter of the calls have a session. They are made in SQL: what is asked here is
+how long it takes to look at them.
 """
 
 import importlib
@@ -53,7 +54,7 @@ _FILL = """
            CASE WHEN m = 8 THEN NULL ELSE (r / 100)::numeric(24, 12) END, CASE WHEN m = 8 THEN '' ELSE 'USD' END,
            (r * 5000)::int, (r * 500)::int, 1, 100 + 900 * r, 500 + exp(9 * r), 20 + 80 * r, '[]'
       FROM (SELECT n, floor(9 * random() ^ 2)::int AS m, random() AS r,
-                   now() - random() * %(days)s * interval '1 day' AS at
+                   now() - (%(size)s - n - random()) / (%(size)s - %(there)s) * %(days)s * interval '1 day' AS at
               FROM generate_series(%(first)s::bigint, %(last)s) AS n) AS one
 """
 
@@ -67,7 +68,7 @@ PAGES = {
     "sessions, 90 days of a model": "usage/sessions/?period=90&model=model-8",
     "ledger": "ledger/",
     "ledger, 90 days of a model": "ledger/?period=90&model=model-1",
-    "ledger, a session": "ledger/?period=90&session=session-7",
+    "ledger, a session": "ledger/?period=90&session=session-12500",
 }
 
 
@@ -78,7 +79,7 @@ def main(size: int) -> None:
         there = UsageEvent.objects.count()
         projects = _projects()
         for first in range(there, size, STEP):
-            _fill(projects, first, min(first + STEP, size) - 1)
+            _fill(projects, there, size, first)
         with as_owner(), connection.cursor() as cursor:
             cursor.execute("VACUUM (ANALYZE) ledger_usageevent")
         started = time.perf_counter()
@@ -106,7 +107,8 @@ def _projects() -> list[UUID]:
     return list(Project.objects.order_by("created_at").values_list("id", flat=True))
 
 
-def _fill(projects: Sequence[UUID], first: int, last: int) -> None:
+def _fill(projects: Sequence[UUID], there: int, size: int, first: int) -> None:
+    """The next STEP of the calls that come to those that are `there`, up to `size`."""
     with connection.cursor() as cursor:
         cursor.execute(
             _FILL,
@@ -114,8 +116,10 @@ def _fill(projects: Sequence[UUID], first: int, last: int) -> None:
                 "projects": list(projects),
                 "count_of_projects": len(projects),
                 "days": DAYS,
+                "there": there,
+                "size": size,
                 "first": first,
-                "last": last,
+                "last": min(first + STEP, size) - 1,
             },
         )
 

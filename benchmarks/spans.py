@@ -41,7 +41,7 @@ class Load:
 
 
 # Of 1, 2, 4, 8 and 16 connections, 16 gave the most; a single one gives three quarters of that.
-FULL = Load(Kind.LEAN, 512, 160, 16, 0.30)
+FULL = Load(Kind.LEAN, 512, 80, 16, 0.30)
 LOADS = (
     Load(Kind.LEAN, 1, 2_048, 16),
     Load(Kind.LEAN, 64, 320, 16, 0.15),
