@@ -220,24 +220,26 @@ def current(wanted: EventFilter, zone: ZoneInfo) -> Totals:
 
 
 def narrowed(wanted: EventFilter, zone: ZoneInfo) -> EventFilter:
-    """The same calls, within the time in which the sums, and the rows that are noted for them, know of any: who looks
-    for the newest of them need not pass over those that others made since. In a snapshot."""
+    """The same calls, in the projects and within the time in which the sums, and the rows that are noted for them, know
+    of any: who looks for the newest of them need not pass over what others called since. In a snapshot."""
     if not any(getattr(wanted, name) is not None for name in _COMPARED):
         return wanted  # an index finds them
     sums = _Source.of(Question(widened(wanted), zone))
-    found = _up_to_now(sums, "min(r.starts_at), max(r.starts_at)", "AND r.events <> 0")
+    columns = "r.project_id, min(r.starts_at), max(r.starts_at)"
+    found = _up_to_now(sums, columns, "AND r.events <> 0 GROUP BY r.project_id")
     if found is None:
         return wanted
-    [(first, last)], *noted = found
-    spans = [span for [span] in noted]
-    if last is not None:
-        spans.append((first, _end_of_last(sums, last)))
-    spans = [span for span in spans if span[0] is not None]
+    summed_up, *noted = found
+    ends = [end for rows in noted for _, _, end in rows]
+    if summed_up:
+        ends.append(_end_of_last(sums, max(last for _, _, last in summed_up)))
+    projects = {project for rows in found for project, _, _ in rows}
+    start = min((first for rows in found for _, first, _ in rows), default=_EPOCH)
     # `end` is no part of it.
-    start = min((start for start, _ in spans), default=_EPOCH)
-    end = max((end for _, end in spans), default=_EPOCH - _TICK) + _TICK
+    end = max(ends, default=_EPOCH - _TICK) + _TICK
     return msgspec.structs.replace(
         wanted,
+        project_ids=tuple(sorted(projects)),
         start=start if wanted.start is None else max(start, wanted.start),
         end=end if wanted.end is None else min(end, wanted.end),
     )

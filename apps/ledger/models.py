@@ -171,6 +171,13 @@ class UsageEvent(Measured, TenantModel):
                 condition=models.Q(same_call_as__isnull=False),
                 name="usage_event_same_call",
             ),
+            # Who asks for a model's calls, or for those that did not end well, need not pass over millions of others.
+            models.Index(fields=["project_id", "model", "-occurred_at", "-id"], name="usage_event_model"),
+            models.Index(
+                fields=["project_id", "-occurred_at", "-id"],
+                condition=~models.Q(ending="ok"),
+                name="usage_event_not_ok",
+            ),
             # The only one for sessions: rows without a label, which are most, are not in it.
             models.Index(
                 fields=["project_id", "session", "-occurred_at", "-id"],

@@ -163,6 +163,8 @@ def test_a_time_without_calls_is_not_looked_through(
     found = bounds()
     assert found[0] == (first, last + tick)
     assert found[5][0] == found[5][1]
+    assert selectors.narrowed(filters[1], ZoneInfo(zone)).project_ids == (project,)
+    assert selectors.narrowed(filters[5], ZoneInfo(zone)).project_ids == ()
     assert found[6] == given[6]
     # Of what is noted only, the time is known to the microsecond: before the others, and after them.
     later, sooner = MAY + timedelta(days=3), MAY - timedelta(days=3)

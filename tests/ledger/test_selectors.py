@@ -21,6 +21,7 @@ from apps.ledger.selectors.explanations import FLAGS
 from apps.ledger.standing import Standing
 from apps.pricing.meters import Meter
 from tenancy import tenant_scope
+from tenancy.roles import as_owner
 from tests.cast import Workspace
 from tests.ledger import facts
 from tests.ledger.facts import MAY
@@ -359,3 +360,36 @@ class TestExplain:
             explain(row.id, project_ids=[uuid.uuid4()])
         with tenant_scope(globex.organization), pytest.raises(UsageEvent.DoesNotExist):
             explain(row.id)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (EventFilter(session="order 7"), "usage_event_session"),
+        (EventFilter(model="gpt-4o"), "usage_event_model"),
+        (EventFilter(ending=Ending.CANCELLED), "usage_event_not_ok"),
+        (EventFilter(client_name="shop"), "usage_event_by_time"),
+    ],
+)
+def test_what_is_rare_is_found_among_many(project: uuid.UUID, wanted: EventFilter, index: str) -> None:
+    row = facts.event(project)
+    facts.event(project, session="order 7", model="gpt-4o", ending=Ending.CANCELLED, client_name="shop")
+    with as_owner(), connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO ledger_usageevent
+            SELECT (jsonb_populate_record(e, jsonb_build_object(
+                       'id', uuidv7(), 'event_id', gen_random_uuid(),
+                       'occurred_at', e.occurred_at + n * interval '1 second'))).*
+              FROM ledger_usageevent e, generate_series(1, 5000) n WHERE e.id = %s
+            """,
+            [row.id],
+        )
+        cursor.execute("ANALYZE ledger_usageevent")
+    with CaptureQueriesContext(connection) as queries:
+        assert len(page_of_events(msgspec.structs.replace(wanted, project_ids=(project,)), limit=50).rows) == 1
+    [asked] = [query["sql"] for query in queries if "LATERAL" in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {asked.replace('%', '%%')}", {})
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert f"Index Scan using {index}" in plan

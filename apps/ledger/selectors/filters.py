@@ -124,6 +124,9 @@ class EventFilter(
         if self.ending is not None:
             conditions.append(f"{table}.ending = %(ending)s")
             values["ending"] = self.ending.value
+            if self.ending is not Ending.OK:
+                # As the partial index has it.
+                conditions.append(f"{table}.ending <> 'ok'")
         return Where(" AND ".join(conditions), values)
 
     def projects(self) -> list[uuid.UUID]:

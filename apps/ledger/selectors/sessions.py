@@ -182,7 +182,7 @@ def _look_through(
 
 def _bounds(wanted: EventFilter) -> str:
     """What of a filter an index finds; its values are among those of the whole filter."""
-    return EventFilter(start=wanted.start, end=wanted.end, session=wanted.session).where().sql
+    return EventFilter(start=wanted.start, end=wanted.end, session=wanted.session, model=wanted.model).where().sql
 
 
 def _summed(wanted: EventFilter, latest: Mapping[_Key, Position]) -> list[Session]:
