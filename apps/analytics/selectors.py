@@ -72,7 +72,7 @@ _ANSWERED = frozenset(
     ("project_ids", "start", "end", "provider", "model", "client_name", "provider_key_id", "operation", "ending",
      "error_type")
 )  # fmt: skip
-# Of these, what no index of the ledger begins with.
+# Of these, what rows are compared by, within their project and time.
 _COMPARED = _ANSWERED - {"project_ids", "start", "end"}
 # Rows that are read at once.
 _CHUNK = 1_000
@@ -223,7 +223,7 @@ def narrowed(wanted: EventFilter, zone: ZoneInfo) -> EventFilter:
     """The same calls, in the projects and within the time in which the sums, and the rows that are noted for them, know
     of any: who looks for the newest of them need not pass over what others called since. In a snapshot."""
     if not any(getattr(wanted, name) is not None for name in _COMPARED):
-        return wanted  # an index finds them
+        return wanted  # the index by project and time finds them
     sums = _Source.of(Question(widened(wanted), zone))
     columns = "r.project_id, min(r.starts_at), max(r.starts_at)"
     found = _up_to_now(sums, columns, "AND r.events <> 0 GROUP BY r.project_id")

@@ -221,8 +221,12 @@ def after_commit(rows: Iterable[NewRow]) -> None:
 
 def store_allowed_rows(rows: Sequence[NewRow]) -> set[str]:
     """Stores rows of the current tenant in one statement; the ids of those that were new and allowed."""
-    records = _encode([msgspec.structs.asdict(row) for row in rows]).decode()
-    return {str(row[0]) for row in _STORE_ALLOWED.fetch_all(records)}
+    records = [
+        # What a record leaves out is null.
+        {name: value for name, value in msgspec.structs.asdict(row).items() if value is not None}
+        for row in rows
+    ]
+    return {str(stored) for [stored] in _STORE_ALLOWED.fetch_all(_encode(records).decode())}
 
 
 def store_rows(rows: Sequence[bytes]) -> None:
