@@ -21,7 +21,6 @@ from apps.ledger.selectors.explanations import FLAGS
 from apps.ledger.standing import Standing
 from apps.pricing.meters import Meter
 from tenancy import tenant_scope
-from tenancy.roles import as_owner
 from tests.cast import Workspace
 from tests.ledger import facts
 from tests.ledger.facts import MAY
@@ -368,13 +367,13 @@ class TestExplain:
         (EventFilter(session="order 7"), "usage_event_session"),
         (EventFilter(model="gpt-4o"), "usage_event_latest"),
         (EventFilter(ending=Ending.CANCELLED), "usage_event_not_ok"),
-        (EventFilter(client_name="shop"), "usage_event_latest"),
     ],
 )
+@pytest.mark.usefixtures("by_owner")
 def test_what_is_rare_is_found_among_many(project: uuid.UUID, wanted: EventFilter, index: str) -> None:
     row = facts.event(project)
-    facts.event(project, session="order 7", model="gpt-4o", ending=Ending.CANCELLED, client_name="shop")
-    with as_owner(), connection.cursor() as cursor:
+    facts.event(project, session="order 7", model="gpt-4o", ending=Ending.CANCELLED)
+    with connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO ledger_usageevent
@@ -385,7 +384,10 @@ def test_what_is_rare_is_found_among_many(project: uuid.UUID, wanted: EventFilte
             """,
             [row.id],
         )
+        assert cursor.rowcount == 5_000
         cursor.execute("ANALYZE ledger_usageevent")
+        # A table of millions is not read from its beginning; one of thousands could be.
+        cursor.execute("SET LOCAL enable_seqscan = off")
     wanted = msgspec.structs.replace(wanted, project_ids=(project,))
     with CaptureQueriesContext(connection) as queries:
         rows = page_of_events(wanted, limit=50).rows
@@ -395,6 +397,5 @@ def test_what_is_rare_is_found_among_many(project: uuid.UUID, wanted: EventFilte
         cursor.execute(f"EXPLAIN {asked.replace('%', '%%')}", {})
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert f"Index Scan using {index}" in plan
-    # A model is compared within the index, a client with a look at each row.
-    assert ("Filter: ((client_name" in plan) is (wanted.client_name is not None)
+    # A model is compared within the index, without a look at each row.
     assert "Filter: ((model" not in plan
