@@ -6,6 +6,7 @@ costs more than the statements themselves. Values go over and come back as Postg
 
 import datetime as dt
 import decimal
+import select
 import uuid
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -138,8 +139,18 @@ class CopyIn:
             server.put_copy_data(data)
             server.put_copy_end()
             # To the end, or what comes next is answered with what is left of these.
-            for result in list(iter(server.get_result, None)):
+            for result in list(iter(lambda: _next_result(server), None)):
                 _check(server, result)
+
+
+def _next_result(server: pq.abc.PGconn) -> pq.abc.PGresult | None:
+    """As `get_result`, which would not let other threads go on while it waits."""
+    while (unsent := server.flush()) or server.is_busy():
+        poll = select.poll()
+        poll.register(server.socket, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
+        poll.poll()
+        server.consume_input()
+    return server.get_result()
 
 
 def _check(server: pq.abc.PGconn, result: pq.abc.PGresult, *more: ExecStatus) -> pq.abc.PGresult:

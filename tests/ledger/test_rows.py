@@ -1,5 +1,6 @@
 """A row of the ledger on its way into the database: what comes out is what went in."""
 
+import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -8,8 +9,9 @@ from typing import Any
 from unittest.mock import Mock
 
 import msgspec
+import psycopg
 import pytest
-from django.db import DataError, transaction
+from django.db import DataError, connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -165,3 +167,31 @@ def test_rows_are_copied_in_a_transaction_only(acme: Workspace, monkeypatch: pyt
     monkeypatch.setattr("tenancy.sql.connection", SimpleNamespace(in_atomic_block=False))
     with tenant_scope(acme.organization), pytest.raises(RuntimeError):
         CopyIn("COPY {tenant}.ledger_usageevent (id) FROM STDIN").send(b"")
+
+
+def test_other_threads_go_on_while_the_server_is_at_the_rows(acme: Workspace) -> None:
+    """The row waits for a lock that only another thread of this process gives back."""
+    with psycopg.connect(**connection.get_connection_params(), autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(7)")
+        is_over = threading.Event()
+
+        def give_back() -> None:
+            waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted"
+            while not other.execute(waiting).fetchall() and not is_over.wait(0.01):
+                pass
+            other.execute("SELECT pg_advisory_unlock(7)")
+
+        with tenant_scope(acme.organization), connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE TEMP TABLE held (n integer CHECK (pg_advisory_xact_lock(n)::text = '')) ON COMMIT DROP"
+            )
+            cursor.execute("SET LOCAL lock_timeout = '10s'")
+            thread = threading.Thread(target=give_back)
+            thread.start()
+            try:
+                CopyIn("COPY held (n) FROM STDIN").send(b"7\n")
+            finally:
+                is_over.set()
+                thread.join()
+            cursor.execute("SELECT n FROM held")
+            assert cursor.fetchall() == [(7,)]
