@@ -51,8 +51,8 @@ LOADS = (
 )
 # Of the rows a second that another store is left with, at FULL's size of a request.
 RIVAL_TARGET = 100.0
-# What the others are given: they take some ten seconds for it.
-RIVAL_REQUESTS, RIVAL_CONNECTIONS = 4, 4
+# What the others are given at a time, on as many connections: they take a minute for it.
+RIVAL_REQUESTS = FULL.connections
 
 
 @dataclass(slots=True)
@@ -202,7 +202,7 @@ def measure(rounds: int, *, with_rivals: bool = True) -> dict[str, Any]:
             for rival in rivals if is_forward else reversed(rivals):
                 one = beside[rival.rival.name]
                 spans, spent = _for(rival, RIVAL_REQUESTS), tree_seconds(rival.program.main.pid)
-                stored, seconds = rival.measure(generator, spans, RIVAL_CONNECTIONS)
+                stored, seconds = rival.measure(generator, spans, FULL.connections)
                 if not stored:
                     raise SystemExit(f"{one.name} stored none of {spans.spans} spans.")
                 one.cpu.append(1000 * (tree_seconds(rival.program.main.pid) - spent) / stored)
