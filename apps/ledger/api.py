@@ -11,8 +11,8 @@ from rest_framework.request import Request
 
 from apps.directory.callers import Reporter, authenticate_reporter
 from apps.ledger import emitters
-from apps.ledger.calls import Call
-from apps.ledger.ingestion import Batch, SpanParent, store_related
+from apps.ledger.calls import Call, SpanParent
+from apps.ledger.ingestion import Batch, store_related
 from apps.ledger.otlp import answers
 from apps.ledger.otlp.body import read_body as read_export
 from apps.ledger.otlp.decode import Decoded, decode

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -72,3 +73,10 @@ class Call(msgspec.Struct, kw_only=True, gc=False):
     # A reporter that numbers its events lets gaps be seen.
     sequence_source: str = ""
     sequence_number: int | None = None
+
+
+class SpanParent(NamedTuple):
+    """A span that is no call, and the one above it."""
+
+    event_id: uuid.UUID
+    parent_event_id: uuid.UUID

@@ -10,9 +10,9 @@ from django.db import DataError, IntegrityError
 
 from apps.directory.callers import Reporter, refuse_revoked
 from apps.directory.sql import CALLER
-from apps.ledger.calls import Call
+from apps.ledger.calls import Call, SpanParent
 from apps.ledger.group_commit import GroupCommit, refuse_transaction
-from apps.ledger.ingestion import Batch, SpanParent, store_related
+from apps.ledger.ingestion import Batch, store_related
 from apps.ledger.labels import hide_labels
 from apps.ledger.outcomes import Outcome
 from apps.ledger.prices import price_of

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from apps.directory.callers import Reporter
 from apps.ledger import repricing as repricings
-from apps.ledger.calls import Call, Ending
-from apps.ledger.ingestion import Batch, SpanParent, store_related
+from apps.ledger.calls import Call, Ending, SpanParent
+from apps.ledger.ingestion import Batch, store_related
 from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, Repricing, UsageEvent
 from apps.ledger.repricing import (
     RepricingError,

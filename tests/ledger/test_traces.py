@@ -21,7 +21,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status as Code
 
 from apps.directory import ingest_tokens
 from apps.directory.services import retire_key
-from apps.ledger import ingestion
+from apps.ledger import ingestion, related
 from apps.ledger.models import PriceStatus, SpanLink, UsageEvent
 from apps.ledger.standing import Standing, standings
 from apps.pricing.models import UnpricedModel
@@ -702,7 +702,7 @@ def test_a_batch_that_is_tried_again_alone_has_nothing_left_of_the_first_time(
         exporter.send(outer)
         exporter.send(inner)
     with tenant_scope(exporter.workspace.organization):
-        with mock.patch.object(ingestion, "_store_links", side_effect=DataError), pytest.raises(DataError):
+        with mock.patch.object(ingestion, "store_links", side_effect=DataError), pytest.raises(DataError):
             ingestion._commit(batches)
         ingestion._commit(batches[1:])
     assert [one.same_call_as for one in exporter.standings().values()] == [None]
@@ -713,7 +713,7 @@ def test_of_thousands_of_the_same_call_hardly_any_are_looked_at(
     exporter: Exporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One instrumentation, one process, always as many tokens: none of them can be another's call."""
-    statement, rows = ingestion._RELATED, list[int]()
+    statement, rows = related._RELATED, list[int]()
 
     class Counting:
         def fetch_all(self, *values: Any) -> list[Any]:
@@ -726,7 +726,7 @@ def test_of_thousands_of_the_same_call_hardly_any_are_looked_at(
 
     plan_as_for_a_large_table()
     exporter.send(*same(0, 2_000, duration_ms=900))
-    monkeypatch.setattr(ingestion, "_RELATED", Counting())
+    monkeypatch.setattr(related, "_RELATED", Counting())
     read = entries_read(exporter)
     exporter.send(*same(2_000, 500, duration_ms=900))
     # All of an hour once, not all of an hour for each.
