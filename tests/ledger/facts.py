@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 import msgspec
+from django.db import connection
 
 from apps.ledger import prices
 from apps.ledger.models import METER_COLUMNS, Adjustment, PriceStatus, UsageEvent
@@ -177,3 +178,10 @@ def a_mix(project_id: uuid.UUID, *, count: int, seed: int = 1, since: datetime =
             case 2 if row.price_status != "failed":
                 reprice(row, str(Decimal(random.randrange(10**15)).scaleb(-12)))
     return rows
+
+
+def plan_as_for_a_large_table() -> None:
+    """Until the end of the test's transaction: the table may be known to be empty, and then reading all of it is
+    best."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; DISCARD PLANS")
